@@ -1,0 +1,8 @@
+"""What `torch.hub` sees: `torch.hub.load("<owner>/kerastorch", "create_model", "xception", weights=PATH)`.
+
+Its place also tells `kerastorch` that it runs from a checkout.
+"""
+
+from kerastorch import create_model, list_models  # noqa: F401
+
+dependencies = ["torch", "torchvision", "numpy", "h5py", "safetensors"]
