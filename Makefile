@@ -1,8 +1,8 @@
 # `make demo` and `make test` do everything a fresh machine with make and Python needs.
 
-# The first Python that runs and is new enough; python3 otherwise, which then meets the check below.
-PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.10; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+# The first of these that runs and is new enough for the tests; else python3, checked below.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo $$p)
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -23,8 +23,8 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	    { echo "kerastorch needs Python 3.10 or later; say which with: make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	    { echo "kerastorch needs Python 3.10 or later; name one with PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # A stamp for each kind of install, so that it is repeated only when what to install has changed.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
@@ -33,6 +33,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "The tests need Python 3.11 or later (Keras 3.15 does): make clean, then make test PYTHON=python3.11"; exit 1; }
+	    { echo "The tests need Python 3.11 or later, as Keras 3.15 does, and .venv has an older one:"; \
+	      echo "run make clean, then make test PYTHON=/path/to/python3.11"; exit 1; }
 	$(BIN)/python -m pip install --editable '.[test]' --constraint constraints.txt
 	@touch $@ $(VENV)/.installed

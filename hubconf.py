@@ -1,6 +1,6 @@
-"""What `torch.hub` sees: `torch.hub.load("<owner>/kerastorch", "create_model", "xception", weights=PATH)`.
+"""What `torch.hub` sees: `torch.hub.load("<owner>/kerastorch", "create_model", "xception")`.
 
-Its place also tells `kerastorch` that it runs from a checkout.
+Where this file stands also tells `kerastorch` that it runs from a checkout.
 """
 
 from kerastorch import create_model, list_models  # noqa: F401

@@ -1,0 +1,1 @@
+"""Getting pictures into a model as Keras does: `from kerastorch.preprocessing import image`."""
