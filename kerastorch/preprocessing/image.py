@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from kerastorch.config import standardize_data_format
+from kerastorch.config import check_data_format, floatx
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
@@ -62,13 +62,13 @@ def img_to_array(
     """The pixels of `img`, 0 to 255 for 8 bit pictures, as a new array of rank 3.
 
     Its shape is `(height, width, channels)`, or `(channels, height, width)` for the data format
-    "channels_first"; `None` means `kerastorch.config.image_data_format()`. `dtype` is "float32" by
-    default.
+    "channels_first"; `None` means `kerastorch.config.image_data_format()`. Its type is `dtype`, or
+    `kerastorch.config.floatx()` for `None`.
 
     Raises `ValueError` for an unknown data format. Source: `keras.utils.img_to_array`.
     """
-    channels_first = standardize_data_format(data_format) == "channels_first"
-    x = np.array(img, dtype=dtype or "float32")
+    channels_first = check_data_format(data_format) == "channels_first"
+    x = np.array(img, dtype=dtype or floatx())
     if x.ndim not in (2, 3):
         raise ValueError(f"Unsupported image shape: {x.shape}")
     if x.ndim == 2:
@@ -83,15 +83,15 @@ def array_to_img(
 
     One channel gives a grayscale picture, three RGB, four RGBA. `scale` stretches the values so
     that the smallest becomes 0 and the largest 255; without it they are taken as pixel values.
-    `dtype`, "float32" by default, is the type in which that is computed. `x` is left as it is.
+    It is computed in `dtype`, `None` for `kerastorch.config.floatx()`; `x` is left as it is.
 
     Raises `ValueError` for another rank, number of channels or data format.
     Source: `keras.utils.array_to_img`.
     """
     from PIL import Image
 
-    channels_first = standardize_data_format(data_format) == "channels_first"
-    x = np.asarray(x, dtype=dtype or "float32")
+    channels_first = check_data_format(data_format) == "channels_first"
+    x = np.asarray(x, dtype=dtype or floatx())
     if x.ndim != 3:
         raise ValueError(
             f"Expected image array to have rank 3 (single image). Got array with shape: {x.shape}"
