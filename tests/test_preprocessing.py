@@ -51,7 +51,7 @@ TO_IMG_CASES = [
         [True, False],
         [None, "float64"],
     )
-    # Three and four channels deeper than 8 bits overflow in Keras, which leaves the result to numpy.
+    # Colours deeper than 8 bits overflow in Keras, and what they become is up to numpy.
     if not (kind == "deep" and channels > 1 and not scale)
 ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from kerastorch.config import check_data_format, floatx
 
 if TYPE_CHECKING:
