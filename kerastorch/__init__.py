@@ -1,0 +1,42 @@
+"""Keras's application models, and any Keras CNN file, as native PyTorch modules.
+
+    import kerastorch
+    model = kerastorch.load_model("model.keras")            # a user's file
+    model = kerastorch.applications.Xception(weights=path)  # Keras's door: its signature and defaults
+    model = kerastorch.create_model("xception")             # the torch door: gives logits
+
+`import kerastorch` costs little more than `import torch`: what needs torchvision, h5py or PIL loads when used.
+"""
+
+from pathlib import Path as _Path
+
+# `convert/` stands beside `kerastorch/` in a checkout, and inside it in a wheel. In a checkout (also an editable install, or
+# under torch.hub), which `hubconf.py` tells, submodules are therefore looked for in the parent folder too.
+if (_Path(__file__).parents[1] / "hubconf.py").is_file():
+    __path__.append(str(_Path(__file__).parents[1]))
+
+from . import activations, applications, config, initializers, layers, models  # noqa: E402
+from .applications import create_model, list_models  # noqa: E402
+from .config import image_data_format, set_image_data_format  # noqa: E402
+from .engine import Input, Layer, Model, Sequential, Symbol  # noqa: E402
+from .models import load_model  # noqa: E402
+
+__all__ = [
+    "Input",
+    "Layer",
+    "Model",
+    "Sequential",
+    "Symbol",
+    "activations",
+    "applications",
+    "config",
+    "create_model",
+    "image_data_format",
+    "initializers",
+    "layers",
+    "list_models",
+    "load_model",
+    "models",
+    "set_image_data_format",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,60 @@
+"""Input: where values enter a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .layer import Layer
+from .symbol import Node, Symbol
+
+
+class InputLayer(Layer):
+    """The layer behind an input Symbol; on tensors it is the identity.
+
+    Args:
+        shape: Keras's shape without the batch; sizes that vary are None.
+        batch_size: the size of the batch where it is fixed.
+        dtype: the type of the values, kept for Keras's config.
+        batch_shape: the shape with the batch, in place of `shape` and `batch_size`.
+        name: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        if (shape is None) == (batch_shape is None):
+            raise ValueError("An input takes either a shape or a batch_shape.")
+        if batch_shape is None:
+            batch_shape = (batch_size, *shape)
+        self.batch_shape = tuple(batch_shape)
+        self.dtype = dtype or "float32"
+        self._nodes.append(Node(self, (), [Symbol(self.batch_shape)]))
+
+    @property
+    def input(self) -> Symbol:
+        return self.output
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "batch_shape": self.batch_shape, "dtype": self.dtype}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def Input(
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+) -> Symbol:
+    """The Symbol of a new input; see `InputLayer` for the arguments."""
+    return InputLayer(shape, batch_size, dtype, batch_shape, name).output

@@ -1,0 +1,229 @@
+"""Layer: an `nn.Module` with Keras's name, `trainable` and symbolic calls."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections import Counter
+from typing import Any
+
+from torch import nn
+
+from .. import activations, initializers
+from ..config import check_data_format
+from .layout import Shape, keras_shape
+from .naming import snake_case
+from .structure import flatten
+from .symbol import Node, Symbol, contains_symbol, shapes_of
+
+_creation = itertools.count()
+
+
+class Layer(nn.Module):
+    """The base of all layers.
+
+    Called on tensors a layer computes; called on Symbols it records the call for a Model. Either way the first call
+    builds its parameters from the shape of the input. Tensors of rank 4 and 5 are channels first.
+
+    A layer that has parameters and a torch twin comes in two classes. The one with Keras's signature makes unbuilt
+    layers; `become` turns such a layer into its *native* class, a subclass of both it and the torch twin, which keeps
+    torch's constructor and is what tools for torch modules know. Class attributes give the defaults of what only
+    Keras's constructor sets.
+
+    Args:
+        name: the layer's name; None for the name that Keras would give it in the first Model that takes it.
+        trainable: whether its parameters take gradients.
+        data_format: how Keras shapes of images are written; None for `image_data_format()`.
+    """
+
+    built = True
+    # What the layer does depends on the mode that a call asks for, so `forward` takes `training`.
+    takes_training = False
+
+    _name: str | None = None
+    _trainable = True
+    _data_format: str | None = None
+
+    def __init__(
+        self, *, name: str | None = None, trainable: bool = True, data_format: str | None = None
+    ):
+        nn.Module.__init__(self)
+        self._name = name
+        self._trainable = bool(trainable)
+        self._data_format = check_data_format(data_format)
+        self._created = next(_creation)
+        self._name_counters: Counter = Counter()
+        self._nodes: list[Node] = []
+
+    # Identity
+
+    @property
+    def name(self) -> str:
+        """Keras's name; provisional until a Model takes the layer."""
+        return self._name if self._name is not None else self.default_name
+
+    @property
+    def is_named(self) -> bool:
+        return self._name is not None
+
+    @property
+    def default_name(self) -> str:
+        return snake_case(type(self).__name__)
+
+    @property
+    def data_format(self) -> str:
+        """`"channels_last"` or `"channels_first"`: how Keras shapes of images are written."""
+        return check_data_format(self._data_format)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the parameters take gradients, as in Keras for this layer and all layers within.
+
+        Batch normalisation that is not trainable also runs in inference mode; dropout stays active.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                parameter.requires_grad_(self._trainable)
+        for child in self.children():
+            if isinstance(child, Layer):
+                child.trainable = value
+            else:
+                child.requires_grad_(self._trainable)
+
+    # Calls
+
+    def __call__(self, *inputs, **kwargs):
+        if contains_symbol(inputs):
+            return self._record(inputs, **kwargs)
+        if not self.built:
+            self._build_once([keras_shape(x.shape, self.data_format) for x in flatten(inputs)])
+        return super().__call__(*inputs, **kwargs)
+
+    def _record(self, arguments: tuple, training: bool | None = None) -> Any:
+        """Makes the Symbols of a symbolic call."""
+        shapes = shapes_of(arguments)
+        if not self.built:
+            self._build_once(flatten_shapes(shapes))
+        output_shape = self.compute_output_shape(*shapes)
+        output = map_shapes(Symbol, output_shape)
+        self._nodes.append(Node(self, arguments, flatten(output), training))
+        return output
+
+    def _build_once(self, shapes: list[Shape]) -> None:
+        training = self.training
+        self.build(*shapes)
+        if not training:
+            self.eval()
+        if not self.trainable:
+            self.trainable = False  # now that there are parameters
+
+    def build(self, *shapes: Shape) -> None:
+        """Makes the parameters for inputs of these Keras shapes. Layers with parameters override it."""
+
+    def become(self, native: type[Layer], *args, **kwargs) -> None:
+        """Turns this layer into its native class, made by torch's constructor with these arguments."""
+        hooks = {key: value for key, value in self.__dict__.items() if "_hook" in key}
+        self.__class__ = native
+        native.__init__(self, *args, **kwargs)
+        self.__dict__.update(hooks)
+
+    def compute_output_shape(self, *shapes: Shape) -> Any:
+        """Keras's shape of the output for inputs of these Keras shapes."""
+        return shapes[0]
+
+    # The graph
+
+    @property
+    def input(self) -> Any:
+        """The Symbol (or structure of Symbols) of the layer's first call."""
+        arguments = self._first_node("input").arguments
+        return arguments[0] if len(arguments) == 1 else list(arguments)
+
+    @property
+    def output(self) -> Any:
+        """The Symbol (or list of Symbols) that the layer's first call makes."""
+        outputs = self._first_node("output").outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _first_node(self, attribute: str) -> Node:
+        if not self._nodes:
+            raise ValueError(
+                f"Layer {self.name!r} has never been called on a Symbol, so it has no {attribute}."
+            )
+        return self._nodes[0]
+
+    # State
+
+    def count_params(self) -> int:
+        """The number of scalars that Keras counts: parameters and moving statistics."""
+        statistics = sum(
+            buffer.numel()
+            for name, buffer in self.named_buffers()
+            if not name.endswith("num_batches_tracked")  # torch's own count, unknown to Keras
+        )
+        return sum(parameter.numel() for parameter in self.parameters()) + statistics
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of Keras's constructor, as plain data."""
+        arguments = [*inspect.signature(keras_class(type(self))).parameters]
+        return {name: serialize_argument(name, getattr(self, name)) for name in arguments}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """The layer of a config from `get_config`."""
+        return cls(**config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies and files leave the graph behind; a Model makes new nodes for its layers from its plan.
+        return {**self.__dict__, "_nodes": []}
+
+
+def native(of: type[Layer]):
+    """Makes the decorated class the native class of a Keras layer: `Conv2D.Conv2d` is called `Conv2D`.
+
+    It stands in the Keras class under its own name, where pickle finds it.
+    """
+
+    def decorate(cls: type[Layer]) -> type[Layer]:
+        setattr(of, cls.__name__, cls)
+        cls.__qualname__ = f"{of.__qualname__}.{cls.__name__}"
+        cls.__name__ = of.__name__
+        cls.keras_class = of
+        return cls
+
+    return decorate
+
+
+def keras_class(cls: type[Layer]) -> type[Layer]:
+    """The class with Keras's constructor behind a layer's class."""
+    return getattr(cls, "keras_class", cls)
+
+
+def serialize_argument(argument: str, value: Any) -> Any:
+    """The value of a constructor's argument as Keras writes it into a config."""
+    if argument == "activation":
+        return activations.serialize(value)
+    if argument.endswith("_initializer"):
+        return initializers.serialize(value)
+    return value
+
+
+def flatten_shapes(shapes: Any) -> list[Shape]:
+    """The shapes in a structure of shapes, in order."""
+    found: list[Shape] = []
+    map_shapes(found.append, shapes)
+    return found
+
+
+def map_shapes(function, shapes: Any) -> Any:
+    """Applies `function` to each shape in a structure of shapes."""
+    if isinstance(shapes, dict):
+        return {key: map_shapes(function, shapes[key]) for key in sorted(shapes)}
+    if all(isinstance(size, int | None) for size in shapes):
+        return function(shapes)
+    return type(shapes)(map_shapes(function, shape) for shape in shapes)

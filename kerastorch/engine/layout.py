@@ -1,0 +1,68 @@
+"""Where Keras's axes lie in a tensor.
+
+Keras writes shapes of images as (batch, height, width, channels) or, channels first, as (batch, channels, height,
+width). Tensors of rank 4 and 5 are always held channels first; of lower rank as in Keras. Everything that
+translates between the two stands here.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+Shape = tuple[int | None, ...]
+
+
+def moves_channels(rank: int, data_format: str) -> bool:
+    """Whether Keras keeps the channels of such a value elsewhere than the tensor does."""
+    return rank >= 4 and data_format == "channels_last"
+
+
+def tensor_axis(axis: int, rank: int, data_format: str) -> int:
+    """The tensor's axis for an axis of Keras's layout; the result is not negative."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis {axis} is out of range for a value of rank {rank}.")
+    axis %= rank
+    if axis == 0 or not moves_channels(rank, data_format):
+        return axis
+    return 1 if axis == rank - 1 else axis + 1
+
+
+def tensor_shape(shape: Sequence, data_format: str) -> tuple:
+    """Keras's shape in the tensor's order."""
+    if moves_channels(len(shape), data_format):
+        return (shape[0], shape[-1], *shape[1:-1])
+    return tuple(shape)
+
+
+def keras_shape(shape: Sequence, data_format: str) -> tuple:
+    """The tensor's shape in Keras's order."""
+    if moves_channels(len(shape), data_format):
+        return (shape[0], *shape[2:], shape[1])
+    return tuple(shape)
+
+
+def to_keras_layout(x: Tensor, data_format: str) -> Tensor:
+    """A view of the tensor with its axes in Keras's order."""
+    return x.movedim(1, -1) if moves_channels(x.ndim, data_format) else x
+
+
+def from_keras_layout(x: Tensor, data_format: str) -> Tensor:
+    """A view of a value in Keras's layout with its axes in the tensor's order."""
+    return x.movedim(-1, 1) if moves_channels(x.ndim, data_format) else x
+
+
+def split_shape(shape: Shape, data_format: str) -> tuple[Shape, int | None]:
+    """The spatial sizes and the channels of an image shape (with its batch)."""
+    _, channels, *spatial = (
+        shape if data_format == "channels_first" else (shape[0], shape[-1], *shape[1:-1])
+    )
+    return tuple(spatial), channels
+
+
+def join_shape(
+    batch: int | None, spatial: Shape, channels: int | None, data_format: str
+) -> Shape:
+    """The image shape of these parts."""
+    if data_format == "channels_first":
+        return (batch, channels, *spatial)
+    return (batch, *spatial, channels)

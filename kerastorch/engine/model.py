@@ -1,0 +1,468 @@
+"""Model: a graph of layers as one plain `nn.Module`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .input import Input
+from .layer import Layer, flatten_shapes
+from .layout import Shape, from_keras_layout, to_keras_layout
+from .naming import child_keys, name_layers, near_matches
+from .order import sort_graph
+from .structure import flatten, map_structure
+from .symbol import Node, Symbol
+
+
+class Step(NamedTuple):
+    """One call of a child: plain data, so a plan is copied and pickled without its symbols.
+
+    Attributes:
+        key: the child's key.
+        arguments: the positional arguments, each the slot of a value or a structure of slots.
+        training: the mode that the call asked for, None where it follows the model's.
+        outputs: the slots that the results go to.
+        free: the slots whose values no later step needs.
+    """
+
+    key: str
+    arguments: tuple
+    training: bool | None
+    outputs: tuple[int, ...]
+    free: tuple[int, ...]
+
+
+class Plan(NamedTuple):
+    """What `Model.forward` does.
+
+    Attributes:
+        sources: key and slot of each input layer.
+        steps: the calls, in Keras's order of execution.
+        inputs: the structure of slots that the arguments of `forward` go to.
+        outputs: the structure of slots that `forward` gives back.
+        shapes: Keras's shape of the value in each slot.
+    """
+
+    sources: tuple[tuple[str, int], ...]
+    steps: tuple[Step, ...]
+    inputs: Any
+    outputs: Any
+    shapes: tuple[Shape, ...]
+
+
+class Model(Layer):
+    """Layers from `inputs` to `outputs`, with Keras's names, order and numbers.
+
+    The children are the layers under their names (`naming.child_keys`), in Keras's order. `forward` follows the plan,
+    which refers to children by key: a child that is replaced (`model.block1_conv1 = ...`) is used by each call of it,
+    and by models cut from this one afterwards. A model is a layer, so models nest.
+
+    Args:
+        inputs: a Symbol or a structure (list, tuple, dict) of Symbols; where one is not an `Input`, the model gets
+            a new input in its place, as in Keras.
+        outputs: a Symbol or a structure of Symbols computed from `inputs`.
+        name: the model's name; None for Keras's default, `functional`, numbered where it joins another model.
+        trainable: False freezes all layers.
+
+    `forward` takes channels-first tensors in the structure of `inputs` and gives the structure of `outputs`; a list of
+    one is given as its tensor, as Keras does.
+    """
+
+    takes_training = True
+
+    def __init__(
+        self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool | None = None
+    ):
+        super().__init__(name=name)
+        self._take_graph(inputs, outputs)
+        if trainable is not None:
+            self.trainable = trainable
+
+    @property
+    def default_name(self) -> str:
+        return "functional"
+
+    # The graph
+
+    def _take_graph(self, inputs: Any, outputs: Any) -> None:
+        """Makes the plan and the children from the graph between two structures of Symbols."""
+        _check_symbols([inputs, outputs])
+        stand_ins = {
+            symbol: Input(batch_shape=symbol.shape)
+            for symbol in flatten(inputs)
+            if not symbol.node.is_input
+        }
+        inputs, outputs = (
+            map_structure(lambda symbol: stand_ins.get(symbol, symbol), structure)
+            for structure in (inputs, outputs)
+        )
+        nodes, modules = sort_graph(flatten(inputs), flatten(outputs), stand_ins)
+        name_layers(module for module in modules if isinstance(module, Layer))
+        names = {node.module: node.name for node in nodes}
+        _check_graph(flatten(inputs), nodes, names.values())
+
+        self._keys = child_keys(names[module] for module in modules)
+        for module in modules:
+            self._modules[self._keys[names[module]]] = module
+        slots = {symbol: slot for slot, symbol in enumerate(_symbols_of(nodes))}
+        self._plan = _make_plan(nodes, self._keys, inputs, outputs, slots, stand_ins)
+        self._symbols = list(slots)
+        self._calls = {
+            key: [node for node in nodes if node.name == name] for name, key in self._keys.items()
+        }
+
+    def _link(self) -> None:
+        """Makes the nodes and Symbols anew from the plan and the children."""
+        plan = self._plan
+        self._symbols = [Symbol(shape) for shape in plan.shapes]
+        self._calls = {key: [] for key in self._keys.values()}
+        names = {key: name for name, key in self._keys.items()}
+
+        def call(key: str, arguments: Any, outputs: Sequence[int], training: bool | None) -> None:
+            arguments = map_structure(self._symbols.__getitem__, arguments)
+            symbols = [self._symbols[slot] for slot in outputs]
+            node = Node(self._modules[key], arguments, symbols, training)
+            self._calls[key].append(node)
+            if isinstance(node.module, Layer) and node.module.name == names[key]:
+                node.module._nodes.append(node)
+            else:
+                node.replace_module(node.module, names[key])
+
+        for key, slot in plan.sources:
+            call(key, (), [slot], None)
+        for step in plan.steps:
+            call(step.key, step.arguments, step.outputs, step.training)
+
+    def _replace_child(self, key: str, module: nn.Module) -> None:
+        """Lets a module that has taken a layer's place be used by models that are cut from now on."""
+        name = next(name for name, layer_key in self._keys.items() if layer_key == key)
+        if isinstance(module, Layer) and not module.is_named:
+            module._name = name
+        for node in self._calls[key]:
+            node.replace_module(module, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Module) and name in self.__dict__.get("_calls", ()):
+            self._replace_child(name, value)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        super().add_module(name, module)
+        if isinstance(module, nn.Module) and name in self.__dict__.get("_calls", ()):
+            self._replace_child(name, module)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers in Keras's order, the inputs among them."""
+        return [self._modules[key] for key in self._keys.values()]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> nn.Module:
+        """The layer of this name, or at this index of `layers`.
+
+        Raises:
+            ValueError: there is none, or not exactly one of `name` and `index` is given.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer takes either a name or an index.")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(
+                    f"{self.name} has {len(self.layers)} layers; there is no index {index}."
+                )
+            return self.layers[index]
+        if name not in self._keys:
+            raise ValueError(f"{self.name} has no layer {name!r}.{near_matches(name, self._keys)}")
+        return self._modules[self._keys[name]]
+
+    @property
+    def input(self) -> Any:
+        """The structure of Symbols that the model was made with."""
+        return map_structure(self._symbols.__getitem__, self._plan.inputs)
+
+    @property
+    def output(self) -> Any:
+        """The structure of Symbols that the model was made with."""
+        return map_structure(self._symbols.__getitem__, self._plan.outputs)
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """The input Symbols, flat."""
+        return flatten(self.input)
+
+    @property
+    def outputs(self) -> list[Symbol]:
+        """The output Symbols, flat."""
+        return flatten(self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the input layers, in the order of `inputs`."""
+        return [symbol.node.name for symbol in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the layers that make the outputs, in the order of `outputs`."""
+        return [symbol.node.name for symbol in self.outputs]
+
+    @property
+    def input_shape(self) -> Any:
+        """Keras's shape of the input, in the structure of `input`."""
+        return _unpack_singleton(map_structure(lambda symbol: symbol.shape, self.input))
+
+    @property
+    def output_shape(self) -> Any:
+        """Keras's shape of the output, in the structure of `output`."""
+        return _unpack_singleton(map_structure(lambda symbol: symbol.shape, self.output))
+
+    # Computing
+
+    def forward(self, inputs: Any, training: bool | None = None) -> Any:
+        """Runs the plan.
+
+        Args:
+            inputs: channels-first tensors, in the structure of `self.input`; a dict by input names will do for any.
+            training: overrides the mode of batch normalisation and dropout; None follows each layer's own.
+        """
+        plan = self._plan
+        values: list[Tensor | None] = [None] * len(plan.shapes)
+        for slot, value in zip(flatten(plan.inputs), self._arrange(inputs), strict=True):
+            values[slot] = value
+        for step in plan.steps:
+            module = self._modules[step.key]
+            arguments = [map_structure(values.__getitem__, argument) for argument in step.arguments]
+            mode = training if step.training is None else step.training
+            if mode is not None and getattr(module, "takes_training", False):
+                result = module(*arguments, training=mode)
+            else:
+                result = module(*arguments)
+            if len(step.outputs) == 1:
+                values[step.outputs[0]] = result
+            else:
+                for slot, value in zip(step.outputs, flatten(result), strict=True):
+                    values[slot] = value
+            for slot in step.free:
+                values[slot] = None
+        return _unpack_singleton(map_structure(values.__getitem__, plan.outputs))
+
+    def _arrange(self, inputs: Any) -> list:
+        """The values for the inputs, flat and in order."""
+        if isinstance(inputs, dict) and not isinstance(self._plan.inputs, dict):
+            inputs = [inputs[name] for name in self.input_names]
+        values = flatten(inputs)
+        expected = len(self._plan.sources)
+        if len(values) != expected:
+            raise ValueError(f"{self.name} takes {expected} inputs; got {len(values)}.")
+        return values
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        given = flatten_shapes(shapes)
+        sizes: list[Any] = [None] * len(self._plan.shapes)
+        for slot, shape in zip(flatten(self._plan.inputs), given, strict=True):
+            sizes[slot] = tuple(shape)
+        for step in self._plan.steps:
+            arguments = [map_structure(sizes.__getitem__, argument) for argument in step.arguments]
+            results = flatten_shapes(self._shape_of_call(step, arguments))
+            for slot, shape in zip(step.outputs, results, strict=True):
+                sizes[slot] = shape
+        return _unpack_singleton(map_structure(sizes.__getitem__, self._plan.outputs))
+
+    def _shape_of_call(self, step: Step, arguments: list) -> Any:
+        module = self._modules[step.key]
+        if isinstance(module, Layer):
+            return module.compute_output_shape(*arguments)
+        known = [map_structure(self._plan.shapes.__getitem__, slots) for slots in step.arguments]
+        if flatten_shapes(known) != flatten_shapes(arguments):
+            raise ValueError(
+                f"Only layers can say what other input sizes give; {step.key!r} is a "
+                f"{type(module).__name__}."
+            )
+        return [self._plan.shapes[slot] for slot in step.outputs]
+
+    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = 0) -> Any:
+        """The outputs for arrays, computed in inference mode and in batches, as Keras does.
+
+        Args:
+            x: an array in Keras's layout (for images (batch, height, width, channels) unless the data format is
+                channels first), or a structure of arrays as the model's input.
+            batch_size: how many samples to compute at once.
+            verbose: taken as in Keras; nothing is printed.
+
+        Returns:
+            NumPy arrays in Keras's layout, in the structure of the model's output.
+        """
+        arrays = [np.asarray(array) for array in self._arrange(x)]
+        for array, symbol in zip(arrays, self.inputs, strict=True):
+            _check_array(array, symbol)
+        like = next(self.parameters(), torch.empty(()))
+        batches = []
+        with inference(self):
+            for start in range(0, len(arrays[0]), batch_size):
+                tensors = [
+                    from_keras_layout(
+                        torch.from_numpy(array[start : start + batch_size]).to(like),
+                        self.data_format,
+                    )
+                    for array in arrays
+                ]
+                batches.append(self(tensors))
+        return _concatenate(batches, self.data_format)
+
+    # Weights and description
+
+    def summary(
+        self, expand_nested: bool = False, print_fn: Callable[[str], None] | None = None
+    ) -> None:
+        """Prints Keras's table of the layers: type, output shape, parameters and connections.
+
+        Args:
+            expand_nested: also list the layers of models within.
+            print_fn: takes the text in place of `print`.
+        """
+        from .summary import summarize
+
+        (print_fn or print)(summarize(self, expand_nested))
+
+    def load_weights(self, filepath: str | PathLike) -> None:
+        """Loads the weights of a model of the same architecture.
+
+        Args:
+            filepath: a file of Keras (`.weights.h5`, `.keras` or legacy `.h5`), or a `.safetensors` file.
+
+        Raises:
+            ValueError: the file is missing or broken, or does not fit; then nothing has been loaded.
+        """
+        from ..convert import load_weights
+
+        load_weights(self, filepath)
+
+    def save_weights(self, filepath: str | PathLike) -> None:
+        """Saves the model as `.safetensors`: the weights, and in the header what rebuilds the model."""
+        from ..convert import save_safetensors
+
+        save_safetensors(self, filepath)
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's config of the model: layers, calls, inputs and outputs, as plain data."""
+        from ..convert.config import functional_config
+
+        return functional_config(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Model:
+        """The model of a config from `get_config`, or of Keras's own."""
+        from ..convert.config import functional_from_config
+
+        return functional_from_config(config)
+
+    # State
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_symbols": [], "_calls": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._link()
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Inference mode for a `with` block: evaluation mode of every module, restored at the end."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _check_symbols(structure: Any) -> None:
+    for leaf in flatten(structure):
+        if not isinstance(leaf, Symbol):
+            raise ValueError(
+                "A Model's inputs and outputs are Symbols, from Input and from layers called on Symbols; "
+                f"got {type(leaf).__name__}."
+            )
+
+
+def _check_graph(inputs: list[Symbol], nodes: list[Node], names: Iterable[str]) -> None:
+    given = {symbol.node for symbol in inputs}
+    missing = [node.name for node in nodes if node.is_input and node not in given]
+    if missing:
+        raise ValueError(f"The outputs also depend on inputs that are not given: {missing}.")
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise ValueError(f"Layer names must be unique in a model; used more than once: {repeated}.")
+
+
+def _symbols_of(nodes: list[Node]) -> Iterator[Symbol]:
+    for node in nodes:
+        yield from node.outputs
+
+
+def _make_plan(
+    nodes: list[Node],
+    keys: Mapping[str, str],
+    inputs: Any,
+    outputs: Any,
+    slots: Mapping[Symbol, int],
+    stand_ins: Mapping[Symbol, Symbol],
+) -> Plan:
+    def slots_of(structure: Any) -> Any:
+        return map_structure(lambda symbol: slots[stand_ins.get(symbol, symbol)], structure)
+
+    calls = [node for node in nodes if not node.is_input]
+    last_use = {slots_of(symbol): position for position, node in enumerate(calls) for symbol in (*node.outputs, *node.inputs)}
+    kept = set(flatten(slots_of(outputs)))
+    free: dict[int, list[int]] = defaultdict(list)
+    for slot, position in last_use.items():
+        if slot not in kept:
+            free[position].append(slot)
+    steps = tuple(
+        Step(
+            keys[node.name],
+            slots_of(node.arguments),
+            node.training,
+            tuple(slots[symbol] for symbol in node.outputs),
+            tuple(free[position]),
+        )
+        for position, node in enumerate(calls)
+    )
+    sources = tuple((keys[node.name], slots[node.outputs[0]]) for node in nodes if node.is_input)
+    shapes = tuple(symbol.shape for symbol in slots)
+    return Plan(sources, steps, slots_of(inputs), slots_of(outputs), shapes)
+
+
+def _unpack_singleton(structure: Any) -> Any:
+    """The only item of a list, as Keras gives outputs."""
+    if isinstance(structure, list) and len(structure) == 1:
+        return structure[0]
+    return structure
+
+
+def _check_array(array: np.ndarray, symbol: Symbol) -> None:
+    fits = array.ndim == symbol.ndim and all(
+        size is None or size == given
+        for size, given in zip(symbol.shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"Input {symbol.node.name!r} takes arrays of shape {symbol.shape}; got {array.shape}."
+        )
+
+
+def _concatenate(batches: list, data_format: str) -> Any:
+    """The outputs of the batches as whole NumPy arrays in Keras's layout."""
+    if isinstance(batches[0], dict):
+        return {key: _concatenate([batch[key] for batch in batches], data_format) for key in batches[0]}
+    if isinstance(batches[0], list | tuple):
+        return [_concatenate(list(part), data_format) for part in zip(*batches, strict=True)]
+    return torch.cat([to_keras_layout(batch, data_format) for batch in batches]).cpu().numpy()

@@ -1,0 +1,424 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..activations import linear
+from ..activations import get as get_activation
+from ..engine.layer import Layer, native
+from ..engine.layout import Shape, join_shape, split_shape
+from ..initializers import fill_
+from .activation import activate
+from .padding import check_padding, output_sizes, pad_same, pair
+
+
+class SamePaddedConv2d(nn.Conv2d):
+    """`nn.Conv2d` that takes `padding="same"` with any stride, as TensorFlow means it, and starts as Keras does."""
+
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: str | int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device=None,
+        dtype=None,
+    ):
+        nn.Conv2d.__init__(
+            self,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            0 if padding == "same" else padding,  # nn.Conv2d refuses "same" with a stride
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+        self.padding = padding
+
+    def reset_parameters(self) -> None:
+        fill_(self.weight, self.kernel_initializer, self.keras_kernel_shape, self._from_keras_kernel)
+        if self.bias is not None:
+            fill_(self.bias, self.bias_initializer, tuple(self.bias.shape))
+
+    @property
+    def keras_kernel_shape(self) -> tuple[int, ...]:
+        return (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
+
+    @staticmethod
+    def _from_keras_kernel(kernel: Tensor) -> Tensor:
+        return kernel.permute(3, 2, 0, 1)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.padding != "same":
+            return super()._conv_forward(x, weight, bias)
+        x, padding = pad_same(x, self.kernel_size, self.stride, self.dilation)
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+
+class SamePaddedDepthwiseConv2d(SamePaddedConv2d):
+    """The depthwise case: one group a channel."""
+
+    @property
+    def keras_kernel_shape(self) -> tuple[int, ...]:
+        return (*self.kernel_size, self.in_channels, self.out_channels // self.in_channels)
+
+    @staticmethod
+    def _from_keras_kernel(kernel: Tensor) -> Tensor:
+        return kernel.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
+
+
+class _Convolution2D(Layer):
+    """What the convolutions share: windows, padding, and an activation on the result."""
+
+    built = False
+    activation: Callable = staticmethod(linear)
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int],
+        padding: str,
+        data_format: str | None,
+        dilation_rate: int | Sequence[int],
+        activation: Any,
+        use_bias: bool,
+        name: str | None,
+        trainable: bool,
+    ):
+        super().__init__(name=name, trainable=trainable, data_format=data_format)
+        self.kernel_size = pair(kernel_size, "kernel_size")
+        self.strides = pair(strides, "strides")
+        self.padding = check_padding(padding)
+        self.dilation_rate = pair(dilation_rate, "dilation_rate")
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"strides > 1 and dilation_rate > 1 exclude each other; got {self.strides} and "
+                f"{self.dilation_rate}."
+            )
+        self.activation = get_activation(activation)
+        self.use_bias = use_bias
+
+    def _output_channels(self, channels: int) -> int:
+        raise NotImplementedError
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        spatial, channels = self._check_input(shape)
+        spatial = output_sizes(
+            spatial, self.kernel_size, self.strides, self.padding, self.dilation_rate
+        )
+        return join_shape(shape[0], spatial, self._output_channels(channels), self.data_format)
+
+    def _check_input(self, shape: Shape) -> tuple[Shape, int]:
+        """The spatial sizes and the channels of an input that fits."""
+        if len(shape) != 4:
+            raise ValueError(f"Layer {self.name!r} takes inputs of rank 4; got the shape {shape}.")
+        spatial, channels = split_shape(shape, self.data_format)
+        if channels is None:
+            raise ValueError(f"Layer {self.name!r} needs to know its channels; got {shape}.")
+        expected = self._input_channels if self.built else channels
+        if channels != expected:
+            raise ValueError(f"Layer {self.name!r} takes {expected} channels; got {channels}.")
+        return spatial, channels
+
+    @property
+    def _input_channels(self) -> int:
+        return self.in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._conv_forward(x, self.weight, self.bias)
+        return activate(self.activation, y, self.data_format)
+
+
+class Conv2D(_Convolution2D):
+    """2-D convolution (`keras.layers.Conv2D`).
+
+    Takes (N, C, H, W) and gives (N, filters, H', W'). Its native class is an `nn.Conv2d`.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: height and width of the window, in pixels.
+        strides: steps of the window; where > 1, `dilation_rate` must be 1.
+        padding: `"valid"` (none) or `"same"` (ceil(size / stride) outputs, the larger half of the zeros at the end).
+        data_format: see `Layer`.
+        dilation_rate: the distance of the window's samples.
+        groups: how many groups the channels are convolved in.
+        activation: a name of Keras's, a function or None.
+        use_bias: whether a bias is added.
+        kernel_initializer, bias_initializer: names or configs of Keras's initialisers.
+        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: configs of
+            Keras, carried along for Keras; weight decay is the torch optimiser's.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: an argument is out of range, or the input has another rank or number of channels.
+    """
+
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: dict | None = None,
+        bias_regularizer: dict | None = None,
+        activity_regularizer: dict | None = None,
+        kernel_constraint: dict | None = None,
+        bias_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            name,
+            trainable,
+        )
+        self.filters = filters
+        self.groups = groups
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.activity_regularizer = activity_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+
+    def build(self, shape: Shape) -> None:
+        _, channels = self._check_input(shape)
+        if channels % self.groups or self.filters % self.groups:
+            raise ValueError(
+                f"Layer {self.name!r}: {channels} channels and {self.filters} filters do not divide into "
+                f"{self.groups} groups."
+            )
+        self.become(
+            Conv2D.Conv2d,
+            channels,
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.groups,
+            self.use_bias,
+        )
+
+    def _output_channels(self, channels: int) -> int:
+        return self.filters
+
+
+@native(of=Conv2D)
+class Conv2d(Conv2D, SamePaddedConv2d):
+    built = True
+    __init__ = SamePaddedConv2d.__init__
+
+
+class DepthwiseConv2D(_Convolution2D):
+    """Depthwise 2-D convolution (`keras.layers.DepthwiseConv2D`): each channel on its own.
+
+    Takes (N, C, H, W) and gives (N, C * depth_multiplier, H', W'). Its native class is an `nn.Conv2d` with one group
+    a channel.
+
+    Args:
+        depth_multiplier: how many outputs each channel has.
+        depthwise_initializer: name or config of Keras's initialiser for the kernel.
+        the others: see `Conv2D`.
+    """
+
+    depthwise_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: dict | None = None,
+        bias_regularizer: dict | None = None,
+        activity_regularizer: dict | None = None,
+        depthwise_constraint: dict | None = None,
+        bias_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            name,
+            trainable,
+        )
+        self.depth_multiplier = depth_multiplier
+        self.depthwise_initializer = depthwise_initializer
+        self.bias_initializer = bias_initializer
+        self.depthwise_regularizer = depthwise_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.activity_regularizer = activity_regularizer
+        self.depthwise_constraint = depthwise_constraint
+        self.bias_constraint = bias_constraint
+
+    def build(self, shape: Shape) -> None:
+        _, channels = self._check_input(shape)
+        self.become(
+            DepthwiseConv2D.DepthwiseConv2d,
+            channels,
+            channels * self.depth_multiplier,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            channels,
+            self.use_bias,
+        )
+
+    def _output_channels(self, channels: int) -> int:
+        return channels * self.depth_multiplier
+
+
+@native(of=DepthwiseConv2D)
+class DepthwiseConv2d(DepthwiseConv2D, SamePaddedDepthwiseConv2d):
+    built = True
+    __init__ = SamePaddedDepthwiseConv2d.__init__
+
+    @property
+    def kernel_initializer(self) -> Any:
+        return self.depthwise_initializer
+
+
+class SeparableConv2D(_Convolution2D):
+    """Depthwise separable 2-D convolution (`keras.layers.SeparableConv2D`).
+
+    Takes (N, C, H, W) and gives (N, filters, H', W'). Its children `depthwise` and `pointwise` are `nn.Conv2d`s, so
+    the keys in `state_dict` are `depthwise.weight`, `pointwise.weight` and `pointwise.bias`.
+
+    Args:
+        filters: the number of output channels.
+        depth_multiplier: how many outputs each channel of the depthwise step has.
+        depthwise_initializer, pointwise_initializer: names or configs of Keras's initialisers.
+        the others: see `Conv2D`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: dict | None = None,
+        pointwise_regularizer: dict | None = None,
+        bias_regularizer: dict | None = None,
+        activity_regularizer: dict | None = None,
+        depthwise_constraint: dict | None = None,
+        pointwise_constraint: dict | None = None,
+        bias_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            name,
+            trainable,
+        )
+        self.filters = filters
+        self.depth_multiplier = depth_multiplier
+        self.depthwise_initializer = depthwise_initializer
+        self.pointwise_initializer = pointwise_initializer
+        self.bias_initializer = bias_initializer
+        self.depthwise_regularizer = depthwise_regularizer
+        self.pointwise_regularizer = pointwise_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.activity_regularizer = activity_regularizer
+        self.depthwise_constraint = depthwise_constraint
+        self.pointwise_constraint = pointwise_constraint
+        self.bias_constraint = bias_constraint
+
+    def build(self, shape: Shape) -> None:
+        _, channels = self._check_input(shape)
+        between = channels * self.depth_multiplier
+        self.depthwise = SamePaddedDepthwiseConv2d(
+            channels,
+            between,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            channels,
+            bias=False,
+        )
+        self.pointwise = SamePaddedConv2d(between, self.filters, 1, bias=self.use_bias)
+        self.built = True
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        self.depthwise.kernel_initializer = self.depthwise_initializer
+        self.pointwise.kernel_initializer = self.pointwise_initializer
+        self.pointwise.bias_initializer = self.bias_initializer
+        self.depthwise.reset_parameters()
+        self.pointwise.reset_parameters()
+
+    def _output_channels(self, channels: int) -> int:
+        return self.filters
+
+    @property
+    def _input_channels(self) -> int:
+        return self.depthwise.in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activate(self.activation, self.pointwise(self.depthwise(x)), self.data_format)

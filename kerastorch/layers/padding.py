@@ -1,0 +1,76 @@
+"""TensorFlow's `same` padding, and the output sizes that it and `valid` give.
+
+`same` keeps ceil(size / stride) outputs; the padding depends on the size at run time and its larger half goes to the
+end. Where both halves are equal the operation's own padding does it, without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Pair = tuple[int, int]
+
+
+def pair(value: int | Sequence[int], what: str) -> Pair:
+    """The value for both spatial axes."""
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
+        raise ValueError(f"{what} is a positive integer or two of them, not {value!r}.")
+    return values
+
+
+def check_padding(padding: str) -> str:
+    """The padding's name in lower case."""
+    name = padding.lower() if isinstance(padding, str) else padding
+    if name not in ("valid", "same"):
+        raise ValueError(f"padding must be 'valid' or 'same', not {padding!r}.")
+    return name
+
+
+def output_size(
+    size: int | None, kernel: int, stride: int, padding: str, dilation: int = 1
+) -> int | None:
+    """How many outputs a convolution or pooling has along an axis of this size."""
+    if size is None:
+        return None
+    if padding == "same":
+        return -(-size // stride)
+    span = (kernel - 1) * dilation + 1
+    if span > size:
+        raise ValueError(f"A window of {span} does not fit into an input of size {size}.")
+    return (size - span) // stride + 1
+
+
+def output_sizes(
+    sizes: Sequence[int | None],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    padding: str,
+    dilation: Sequence[int] = (1, 1),
+) -> tuple[int | None, ...]:
+    """`output_size` for each axis."""
+    return tuple(
+        output_size(size, k, s, padding, d)
+        for size, k, s, d in zip(sizes, kernel, strides, dilation, strict=True)
+    )
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
+    """The padding before and after."""
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(
+    x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> tuple[Tensor, Pair]:
+    """The tensor, zero-padded if it must be, and the padding left to the convolution itself."""
+    height = same_padding(x.shape[2], kernel[0], strides[0], dilation[0])
+    width = same_padding(x.shape[3], kernel[1], strides[1], dilation[1])
+    if height[0] == height[1] and width[0] == width[1]:
+        return x, (height[0], width[0])
+    return F.pad(x, (*width, *height)), (0, 0)

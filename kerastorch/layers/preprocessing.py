@@ -1,0 +1,120 @@
+"""Preprocessing as part of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine.layer import Layer
+from ..engine.layout import Shape, tensor_axis
+
+
+class Rescaling(Layer):
+    """`x * scale + offset` (`keras.layers.Rescaling`). Takes and gives any shape.
+
+    Args:
+        scale, offset: numbers, or one number for each position of Keras's last axis.
+        name, trainable: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        scale: float | Sequence[float],
+        offset: float | Sequence[float] = 0.0,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable)
+        self.scale = scale
+        self.offset = offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self._along_last_axis(self.scale, x) + self._along_last_axis(self.offset, x)
+
+    def _along_last_axis(self, value: float | Sequence[float], x: Tensor) -> float | Tensor:
+        if isinstance(value, int | float):
+            return value
+        shape = [1] * x.ndim
+        shape[tensor_axis(-1, x.ndim, self.data_format)] = -1
+        return torch.tensor(value, dtype=x.dtype, device=x.device).view(shape)
+
+
+class Normalization(Layer):
+    """`(x - mean) / sqrt(variance)` with fixed statistics (`keras.layers.Normalization`).
+
+    The statistics are the buffers `mean` and `variance` (and `count`, Keras's number of samples seen) unless they are
+    given, in which case the layer has no weights.
+
+    Args:
+        axis: the axes of Keras's layout that have statistics of their own; None for one pair for all.
+        mean, variance: the statistics; both or neither.
+        invert: do the opposite, `mean + x * sqrt(variance)`.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: only one statistic is given, or a size along `axis` is unknown.
+    """
+
+    built = False
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable)
+        if (mean is None) != (variance is None):
+            raise ValueError("Normalization takes both a mean and a variance, or neither.")
+        self.axis = axis
+        self.input_mean = mean
+        self.input_variance = variance
+        self.invert = invert
+
+    def build(self, shape: Shape) -> None:
+        rank = len(shape)
+        axes = () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
+        axes = sorted(axis % rank for axis in axes)
+        if any(shape[axis] is None for axis in axes):
+            raise ValueError(f"Layer {self.name!r} needs to know the sizes of axes {axes}; got {shape}.")
+        sizes = [shape[axis] for axis in axes]
+        broadcast = [1] * rank
+        for axis in axes:
+            broadcast[tensor_axis(axis, rank, self.data_format)] = shape[axis]
+        self._broadcast_shape = broadcast
+        if self.input_mean is None:
+            self.register_buffer("mean", torch.zeros(sizes))
+            self.register_buffer("variance", torch.ones(sizes))
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        else:
+            given = (self.input_mean, self.input_variance)
+            mean, variance = (torch.as_tensor(value).expand(sizes).clone() for value in given)
+            self.register_buffer("mean", mean, persistent=False)
+            self.register_buffer("variance", variance, persistent=False)
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "axis": self.axis,
+            "invert": self.invert,
+            "mean": _plain(self.input_mean),
+            "variance": _plain(self.input_variance),
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.mean.to(x.dtype).view(self._broadcast_shape)
+        # Keras keeps the divisor away from zero by its epsilon.
+        deviation = self.variance.to(x.dtype).sqrt().clamp(min=1e-7).view(self._broadcast_shape)
+        return mean + x * deviation if self.invert else (x - mean) / deviation
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,24 @@
+"""Models: making them from graphs, and opening files that hold whole ones."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from .engine import Model, Sequential
+
+__all__ = ["Model", "Sequential", "load_model"]
+
+
+def load_model(filepath: str | PathLike) -> Model:
+    """Opens a file that holds a whole model: `.keras`, or `.safetensors` from `save_weights`.
+
+    Returns:
+        A `Model` (or `Sequential`) with the file's layers, names and weights, its parameters of the types in the file.
+
+    Raises:
+        ValueError: the file is missing or broken, holds only weights, or uses layers that are not supported, which
+            are then listed all at once.
+    """
+    from .convert import load_model
+
+    return load_model(filepath)
