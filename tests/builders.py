@@ -1,0 +1,275 @@
+"""Models for the parity tests, each written once and built by both sides.
+
+Every function takes the namespace `k` to build with: Keras in the oracle's process, kerastorch in
+the tests'. That one text serves both is itself a part of what the tests show.
+"""
+
+ACTIVATIONS = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+]  # "threshold" is a name too, but Keras's own layer cannot call it without arguments.
+
+
+def application(k, name, weights=None, **arguments):
+    """One of the built-in architectures, by its Keras name."""
+    return getattr(k.applications, name)(weights=weights, **arguments)
+
+
+def application_on_input(k, name, shape):
+    """An application on an `input_tensor` that is an Input."""
+    image = k.layers.Input(shape, name="photograph")
+    return application(k, name, include_top=False, input_tensor=image)
+
+
+def application_behind_convolution(k, name, weights=None):
+    """An application on an `input_tensor` that is a layer's output: 1 channel made into 3."""
+    grey = k.layers.Input((45, 38, 1))
+    colour = k.layers.Conv2D(3, 3, padding="same", name="colour")(grey)
+    return application(k, name, weights, include_top=False, input_tensor=colour)
+
+
+def same_padding(k, layer):
+    """One layer for each kernel, stride and dilation that Keras takes with padding "same"."""
+    image = k.layers.Input((None, None, 2))
+    outputs = []
+    for kernel in range(1, 6):
+        for stride, dilation in [(1, 1), (2, 1), (3, 1), (1, 2)]:
+            settings = {"strides": stride, "padding": "same"}
+            settings["name"] = f"kernel_{kernel}_stride_{stride}_dilation_{dilation}"
+            if dilation > 1:
+                settings["dilation_rate"] = dilation
+            if layer.endswith("Pooling2D"):
+                if dilation == 1:
+                    outputs.append(getattr(k.layers, layer)(kernel, **settings)(image))
+            elif layer == "DepthwiseConv2D":
+                outputs.append(k.layers.DepthwiseConv2D(kernel, **settings)(image))
+            else:
+                outputs.append(getattr(k.layers, layer)(3, kernel, **settings)(image))
+    return k.models.Model(image, outputs)
+
+
+def activations(k, shape):
+    """Every activation of Keras's, on one input."""
+    x = k.layers.Input(shape)
+    return k.models.Model(x, [k.layers.Activation(name, name=name)(x) for name in ACTIVATIONS])
+
+
+def activation_layers(k):
+    """ReLU and Softmax with their arguments."""
+    layers = k.layers
+    image, vector = layers.Input((4, 5, 6)), layers.Input((7,))
+    return k.models.Model(
+        [image, vector],
+        [
+            layers.ReLU()(image),
+            layers.ReLU(max_value=0.5)(image),
+            layers.ReLU(negative_slope=0.3)(image),
+            layers.ReLU(max_value=0.8, negative_slope=0.2, threshold=0.1)(vector),
+            layers.Softmax()(image),
+            layers.Softmax(axis=1)(image),
+            layers.Softmax(axis=2)(image),
+            layers.Softmax(axis=[1, 2])(image),
+            layers.Softmax()(vector),
+        ],
+    )
+
+
+def convolutions(k):
+    """The convolutions with strides, windows and dilations that differ by axis."""
+    layers = k.layers
+    image = layers.Input((11, 9, 4))
+    return k.models.Model(
+        image,
+        [
+            layers.Conv2D(5, (3, 2), strides=(2, 1))(image),
+            layers.Conv2D(5, (2, 3), strides=(1, 3), padding="same", use_bias=False)(image),
+            layers.Conv2D(6, 3, dilation_rate=(1, 2), padding="same", activation="gelu")(image),
+            layers.Conv2D(6, 3, groups=2, activation="softmax")(image),
+            layers.DepthwiseConv2D((2, 3), depth_multiplier=3)(image),
+            layers.DepthwiseConv2D(3, strides=2, padding="same", use_bias=False)(image),
+            layers.DepthwiseConv2D(3, dilation_rate=2, activation="relu6")(image),
+            layers.SeparableConv2D(5, (3, 2), depth_multiplier=2)(image),
+            layers.SeparableConv2D(5, 3, strides=2, padding="same", use_bias=False)(image),
+            layers.SeparableConv2D(5, 2, dilation_rate=2, activation="tanh")(image),
+        ],
+    )
+
+
+def dense_layers(k):
+    """Dense on inputs of rank 2, 3 and 4; it works along Keras's last axis."""
+    layers = k.layers
+    vector, sequence, image = (layers.Input(shape) for shape in [(5,), (3, 5), (4, 3, 5)])
+    return k.models.Model(
+        [vector, sequence, image],
+        [
+            layers.Dense(4)(vector),
+            layers.Dense(4, activation="softmax")(vector),
+            layers.Dense(4, use_bias=False, activation="silu")(sequence),
+            layers.Dense(4, activation="softmax")(image),
+        ],
+    )
+
+
+def poolings(k):
+    """Local and global pooling."""
+    layers = k.layers
+    image = layers.Input((9, 8, 3))
+    return k.models.Model(
+        image,
+        [
+            layers.MaxPooling2D()(image),
+            layers.MaxPooling2D((3, 2), strides=(1, 3))(image),
+            layers.MaxPooling2D((2, 3), strides=(3, 1), padding="same")(image),
+            layers.AveragePooling2D(2)(image),
+            layers.AveragePooling2D((3, 2), strides=(1, 3))(image),
+            layers.AveragePooling2D((2, 3), strides=(3, 1), padding="same")(image),
+            layers.GlobalAveragePooling2D()(image),
+            layers.GlobalAveragePooling2D(keepdims=True)(image),
+            layers.GlobalMaxPooling2D()(image),
+            layers.GlobalMaxPooling2D(keepdims=True)(image),
+        ],
+    )
+
+
+def reshapings(k):
+    """Padding, cropping, and layers that show the order of elements."""
+    layers = k.layers
+    image, vector = layers.Input((6, 5, 4)), layers.Input((24,))
+    return k.models.Model(
+        [image, vector],
+        [
+            layers.ZeroPadding2D()(image),
+            layers.ZeroPadding2D((1, 2))(image),
+            layers.ZeroPadding2D(((0, 1), (2, 3)))(image),
+            layers.Cropping2D()(image),
+            layers.Cropping2D((2, 1))(image),
+            layers.Cropping2D(((0, 1), (2, 0)))(image),
+            layers.Flatten()(image),
+            layers.Flatten()(vector),
+            layers.Reshape((30, 4))(image),
+            layers.Reshape((-1,))(image),
+            layers.Reshape((5, -1, 2))(image),
+            layers.Reshape((2, 3, 4))(vector),
+            layers.Reshape((4, -1))(vector),
+            layers.Flatten()(layers.Reshape((4, 3, 2))(vector)),
+            layers.Dropout(0.5)(image),
+        ],
+    )
+
+
+def merges(k):
+    """Layers of several inputs, one input used twice among them."""
+    layers = k.layers
+    image, scale, row = (layers.Input(shape) for shape in [(4, 5, 3), (1, 1, 3), (4, 5, 2)])
+    vector, other = layers.Input((6,)), layers.Input((2,))
+    return k.models.Model(
+        [image, scale, row, vector, other],
+        [
+            layers.Add()([image, image]),
+            layers.Add()([image, scale]),
+            layers.Multiply()([image, scale]),
+            layers.Multiply()([vector, vector, vector]),
+            layers.Concatenate()([image, row]),
+            layers.Concatenate(axis=3)([row, image, row]),
+            layers.Concatenate(axis=1)([image, image]),
+            layers.Concatenate(axis=-2)([image, image]),
+            layers.Concatenate()([vector, other]),
+        ],
+    )
+
+
+def normalisations(k):
+    """Batch normalisation, Normalization and Rescaling in inference."""
+    layers = k.layers
+    image, vector = layers.Input((4, 5, 3)), layers.Input((6,))
+    return k.models.Model(
+        [image, vector],
+        [
+            layers.BatchNormalization()(image),
+            layers.BatchNormalization(scale=False, epsilon=1.001e-5)(image),
+            layers.BatchNormalization(center=False)(image),
+            layers.BatchNormalization(center=False, scale=False, epsilon=0.1)(image),
+            layers.BatchNormalization()(vector),
+            layers.Normalization()(image),
+            layers.Normalization(axis=-1)(vector),
+            layers.Normalization(axis=None)(image),
+            layers.Normalization(axis=1)(image),
+            layers.Normalization(axis=-1, mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(image),
+            layers.Normalization(axis=None, mean=0.3, variance=2.0, invert=True)(image),
+            layers.Rescaling(1 / 127.5, offset=-1)(image),
+            layers.Rescaling(3.0)(vector),
+        ],
+    )
+
+
+def batch_normalisations(k, shape):
+    """Batch normalisation alone, for a training step: trained, unscaled, uncentred, frozen."""
+    layers = k.layers
+    x = layers.Input(shape)
+    return k.models.Model(
+        x,
+        layers.Add()(
+            [
+                layers.BatchNormalization()(x),
+                layers.BatchNormalization(scale=False, momentum=0.9)(x),
+                layers.BatchNormalization(center=False, momentum=0.5, epsilon=0.01)(x),
+                layers.BatchNormalization(trainable=False)(x),
+            ]
+        ),
+    )
+
+
+def nested(k):
+    """A backbone inside a model beside a shared layer, with two inputs and two outputs."""
+    layers, Model = k.layers, k.models.Model
+    image = layers.Input((10, 9, 3))
+    x = layers.Conv2D(4, 3, strides=2, name="stem")(image)
+    x = layers.BatchNormalization()(x)
+    x = layers.SeparableConv2D(6, 3, padding="same", activation="relu")(x)
+    backbone = Model(image, x, name="backbone")
+    backbone.trainable = False
+
+    left, right = layers.Input((10, 9, 3), name="left"), layers.Input((10, 9, 3), name="right")
+    shared = layers.Conv2D(6, 3, strides=2)
+    joined = layers.Concatenate()([backbone(left), shared(left), backbone(right), shared(right)])
+    score = layers.Dense(3, name="score")(layers.GlobalAveragePooling2D()(joined))
+    return Model([left, right], [score, joined])
+
+
+def sequential(k):
+    """A Sequential model that begins with another model."""
+    layers = k.layers
+    image = layers.Input((12, 10, 3))
+    x = layers.Conv2D(4, 3, padding="same")(image)
+    base = k.models.Model(image, layers.MaxPooling2D()(x), name="base")
+    head = [layers.Flatten(), layers.Dense(7, activation="relu"), layers.Dropout(0.3)]
+    return k.models.Sequential([base, *head, layers.Dense(2, activation="softmax")])

@@ -1,0 +1,151 @@
+"""What the oracle does with Keras. Every public method of `Keras` generates its answers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.legacy.saving import legacy_h5_format
+
+from tests import builders
+
+
+class Keras:
+    """Holds one model at a time, in float64 unless asked otherwise."""
+
+    def build(
+        self,
+        builder: str,
+        arguments: dict,
+        seed: int = 0,
+        data_format: str = "channels_last",
+    ) -> Iterator[dict]:
+        """Build a model as a fresh session would, fill its weights, and describe it."""
+        keras.utils.clear_session()  # Else auto names continue those of the model before.
+        keras.config.set_floatx("float64")
+        keras.config.set_image_data_format(data_format)
+        self.model = getattr(builders, builder)(keras, **arguments)
+        rng = np.random.default_rng(seed)
+        fill(self.model.weights, rng)
+        if data_format == "channels_last":  # TensorFlow convolves no other on the CPU.
+            settle(graph_of(self.model), rng)
+        yield {
+            "layers": [(layer.name, type(layer).__name__) for layer in self.model.layers],
+            "parameters": self.model.count_params(),
+            "inputs": [tuple(x.shape) for x in self.model.inputs],
+        }
+
+    def layers(self) -> Iterator[tuple[str, list, dict]]:
+        """Each layer's name, static output shapes and config, in the order of the layers."""
+        for layer in self.model.layers:
+            shapes = [tuple(x.shape) for x in keras.tree.flatten(layer.output)]
+            yield layer.name, shapes, layer.get_config()
+
+    def save(self, path: str, weights_only: bool = False) -> Iterator[None]:
+        """Write a `.keras`, `.weights.h5` or legacy `.h5` file, the last as Keras 1 and 2 did."""
+        if path.endswith(".weights.h5"):
+            self.model.save_weights(path)
+        elif weights_only:
+            with h5py.File(path, "w") as file:
+                legacy_h5_format.save_weights_to_hdf5_group(file, self.model)
+        else:
+            self.model.save(path)
+        yield None
+
+    def outputs(self, inputs: list) -> Iterator[tuple[str, str, list]]:
+        """Run the model and stream each layer's name, class and outputs in the order of running."""
+        for layer, results in run(graph_of(self.model), inputs):
+            yield layer.name, type(layer).__name__, [np.asarray(x) for x in results]
+
+    def step(
+        self, inputs: list, targets: np.ndarray, rate: float, frozen: int, folder: str
+    ) -> Iterator[dict]:
+        """One step of SGD on the mean squared error, with the first `frozen` layers frozen.
+
+        Writes the stepped model to `stepped.weights.h5`, and to `gradients.weights.h5` the same
+        with the gradient of each trainable weight in the weight's place: a file has one layout
+        for both, so whoever reads weights reads gradients.
+        """
+        model = self.model
+        for layer in model.layers[:frozen]:
+            layer.trainable = False
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(inputs, training=True) - targets) ** 2)
+        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+        keras.optimizers.SGD(rate).apply(gradients, model.trainable_weights)
+        model.save_weights(Path(folder) / "stepped.weights.h5")
+        for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+            weight.assign(gradient)
+        model.save_weights(Path(folder) / "gradients.weights.h5")
+        yield {"loss": float(loss), "trained": len(gradients)}
+
+
+def fill(weights: list, rng: np.random.Generator) -> None:
+    """Give every weight distinct random values."""
+    for weight in weights:
+        role = weight.path.rpartition("/")[2]
+        weight.assign(values_for(role, tuple(weight.shape), rng))
+
+
+def values_for(role: str, shape: tuple, rng: np.random.Generator) -> np.ndarray:
+    if role == "count":
+        return np.full(shape, 7)
+    if role == "gamma":
+        return rng.uniform(0.8, 1.2, shape)
+    if role in ("moving_variance", "variance"):
+        return rng.uniform(0.5, 1.5, shape)
+    if role in ("beta", "bias", "mean", "moving_mean"):
+        return rng.normal(0, 0.1, shape)
+    fan_in = shape[0] * shape[1] if role == "depthwise_kernel" else np.prod(shape[:-1])
+    return rng.uniform(-2, 2, shape) / np.sqrt(fan_in)
+
+
+def settle(model: keras.Model, rng: np.random.Generator) -> None:
+    """Draw the moving statistics anew, near those of a random image.
+
+    Otherwise a hundred residual blocks let activations grow a millionfold and the softmax at the
+    end says 0 and 1 whatever happens before it.
+    """
+
+    def settle_layer(layer: keras.Layer, value: tf.Tensor) -> None:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            scale = np.sqrt(np.mean(np.square(value)))
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(scale * rng.normal(0, 0.1, shape))
+            layer.moving_variance.assign(scale**2 * rng.uniform(0.5, 1.5, shape))
+
+    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
+        shapes = [[size or 16 for size in (1, *x.shape[1:])] for x in model.inputs]
+        for _ in run(model, [rng.uniform(-1, 1, shape) for shape in shapes], settle_layer):
+            pass
+
+
+def graph_of(model: keras.Model) -> keras.Model:
+    """The functional graph of a model, which a Sequential one holds inside."""
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def run(model: keras.Model, inputs: list, before=None) -> Iterator[tuple[keras.Layer, list]]:
+    """Run a functional model as Keras does, yielding each layer with its outputs.
+
+    `before(layer, input)` is called ahead of each layer. Keras keeps every value to the end,
+    gigabytes for a large model; here one lives until its last use.
+    """
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in model._nodes_by_depth[depth]]
+    uses = Counter(id(x) for node in nodes for x in node.input_tensors)
+    values = {id(x): tf.constant(y) for x, y in zip(model.inputs, inputs, strict=True)}
+    for node in nodes:
+        if node.is_input:
+            continue
+        positional, named = node.arguments.fill_in(values)
+        if before:
+            before(node.operation, positional[0])
+        results = keras.tree.flatten(node.operation(*positional, **named))
+        yield node.operation, results
+        values |= {id(x): y for x, y in zip(node.outputs, results, strict=True)}
+        uses.subtract(id(x) for x in node.input_tensors)
+        values = {x: y for x, y in values.items() if uses[x] > 0}

@@ -1,0 +1,134 @@
+"""Comparing a kerastorch model with its twin in the oracle, layer by layer."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import kerastorch
+from tests import builders
+from tests.oracle.client import Oracle
+
+TOLERANCE = 1e-12
+
+
+# Three ways for a file of Keras's to become a model; `build` makes an unloaded one.
+
+
+def by_load_weights(build: Callable, path: Path) -> kerastorch.Model:
+    model = build()
+    model.load_weights(path)
+    return model
+
+
+def by_weights_argument(build: Callable, path: Path) -> kerastorch.Model:
+    return build(weights=path)
+
+
+def by_load_model(build: Callable, path: Path) -> kerastorch.Model:
+    return kerastorch.load_model(path)
+
+
+def make_twins(
+    oracle: Oracle,
+    builder: str,
+    arguments: dict[str, Any],
+    path: Path,
+    load: Callable = by_load_weights,
+    weights_only: bool = False,
+) -> kerastorch.Model:
+    """Build a model on both sides and carry Keras's weights over through a file.
+
+    Args:
+        oracle: builds the model, fills it and writes the file.
+        builder, arguments: a function of `builders` and its arguments.
+        path: the file, whose suffix says its kind; it is deleted at the end.
+        load: one of the ways above.
+        weights_only: make a legacy `.h5` file hold no config.
+
+    Returns:
+        The model on this side, in evaluation mode; it has Keras's layers and number of parameters.
+    """
+    keras = oracle.ask("build", builder=builder, arguments=arguments)
+    oracle.ask("save", path=str(path), weights_only=weights_only)
+    model = load(partial(getattr(builders, builder), kerastorch, **arguments), path).eval()
+    path.unlink()
+    assert names_and_classes(model) == keras["layers"]
+    assert [symbol.shape for symbol in model.inputs] == keras["inputs"]
+    assert model.count_params() == keras["parameters"]
+    assert all(p.dtype == torch.float64 for p in model.parameters())
+    return model
+
+
+def names_and_classes(model: kerastorch.Model) -> list[tuple[str, str]]:
+    return [(layer.name, type(layer).__name__) for layer in model.layers]
+
+
+def random_inputs(
+    model: kerastorch.Model, batch: int, size: tuple[int, int] = (13, 11)
+) -> list[np.ndarray]:
+    """An array for each input, in Keras's channels-last layout; `size` stands in for open sizes."""
+    rng = np.random.default_rng(0)
+    arrays = []
+    for _, *shape in (symbol.shape for symbol in model.inputs):
+        known = [extent or size[axis] for axis, extent in enumerate(shape)]
+        arrays.append(rng.uniform(-1, 1, (batch, *known)))
+    return arrays
+
+
+def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np.ndarray]) -> None:
+    """Run both models in lock-step and compare every layer's output, keeping none.
+
+    The failure is that of the first layer, in the order of running, that differs.
+    """
+    answers = oracle.stream("outputs", inputs=inputs)
+    compared = []
+
+    def compare(layer, _, output) -> None:
+        place = f"layer {len(compared) + 1} to run, {layer.name} ({type(layer).__name__})"
+        name, kind, expected = next(answers, (None, None, []))
+        assert (layer.name, type(layer).__name__) == (name, kind), f"{place}, is Keras's {name}"
+        compared.append(name)
+        outputs = output if isinstance(output, list | tuple) else [output]
+        for ours, theirs in zip(outputs, expected, strict=True):
+            assert_close(ours, theirs, f"{place}, is the first that differs")
+
+    hooks = [layer.register_forward_hook(compare) for layer in calculating_layers(model)]
+    try:
+        with torch.no_grad():
+            model([from_keras(array) for array in inputs])
+        assert next(answers, None) is None, f"Keras goes on after {compared[-1]}"
+    finally:
+        answers.close()
+        for hook in hooks:
+            hook.remove()
+    assert set(compared) == {layer.name for layer in calculating_layers(model)}
+
+
+def calculating_layers(model: kerastorch.Model) -> list:
+    return [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+
+
+def assert_close(
+    ours: Tensor, keras: np.ndarray, what: str, largest: float | None = None, tolerance=TOLERANCE
+) -> None:
+    """Compare with an array of Keras's, relative to its largest value unless `largest` is given."""
+    theirs = from_keras(keras)
+    assert ours.shape == theirs.shape, f"{what}: {tuple(ours.shape)}, not {tuple(theirs.shape)}"
+    assert ours.dtype == theirs.dtype, f"{what}: {ours.dtype}, not {theirs.dtype}"
+    largest = theirs.abs().max().item() if largest is None else largest
+    difference = (ours - theirs).abs().max().item()
+    assert difference <= tolerance * largest, (
+        f"{what}: by {difference:.2e}, where the largest value is {largest:.2e}; "
+        f"shape {tuple(ours.shape)}"
+    )
+
+
+def from_keras(array: np.ndarray) -> Tensor:
+    """The tensor of an array in Keras's layout: channels first if it has rank 4."""
+    tensor = torch.from_numpy(array)
+    return tensor.movedim(-1, 1) if tensor.ndim == 4 else tensor
