@@ -1,0 +1,192 @@
+"""What every architecture does before its first layer and after its last one.
+
+Arguments are checked by the rules of Keras's applications. Where Keras lets a mistake pass in
+silence (`pooling="average"`), a `ValueError` says what is allowed.
+"""
+
+import functools
+import inspect
+import numbers
+import os
+
+import torch
+
+from .. import activations
+from ..config import image_data_format
+from ..engine import Model, Symbol
+from ..layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
+from .imagenet_utils import CLASSES
+
+
+def channel_axis(last=-1):
+    """The axis of channels in Keras's layout; channels-last families write it as -1 or 3."""
+    return 1 if image_data_format() == "channels_first" else last
+
+
+def image_input(include_top, weights, input_tensor, input_shape, pooling, classes, family):
+    """Checks the arguments that all constructors share and gives the Symbol to build on.
+
+    That is `input_tensor` if there is one, else a new `Input`. `family` knows the default and the
+    least size of images. Raises `ValueError` for what Keras refuses, and for an unknown `pooling`.
+    """
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"pooling must be None, 'avg' or 'max'; got {pooling!r}")
+    if weights == "imagenet" and include_top and classes != CLASSES:
+        raise ValueError(
+            f"classes must be {CLASSES} with weights='imagenet' and include_top=True; got {classes}"
+        )
+    shape = image_shape(include_top, weights, input_shape, family)
+    if input_tensor is None:
+        return Input(shape)
+    if not isinstance(input_tensor, Symbol) or len(input_tensor.shape) != 4:
+        raise ValueError(
+            "input_tensor must be the Symbol of an image, from Input(...) or from a layer called "
+            f"on one; got {input_tensor!r}"
+        )
+    return input_tensor
+
+
+def image_shape(include_top, weights, input_shape, family):
+    """The shape of one image: `input_shape`, checked, or Keras's default for it.
+
+    The default is static with the top and leaves height and width open without.
+    """
+    default_size = (family.default_size, family.default_size)
+    if not input_shape:
+        return _join(3, default_size if include_top else (None, None))
+    if not is_image_shape(input_shape):
+        raise ValueError(f"input_shape must be a tuple of three integers; got {input_shape!r}")
+
+    input_shape = tuple(input_shape)
+    channels, size = _split(input_shape)
+    if weights == "imagenet" and channels != 3:
+        raise ValueError(f"weights='imagenet' takes 3 channels; got input_shape={input_shape}")
+    if weights == "imagenet" and include_top and size != default_size:
+        raise ValueError(
+            "with weights='imagenet' and include_top=True "
+            f"input_shape must be {_join(3, default_size)}; got {input_shape}"
+        )
+    least = family.min_size
+    if any(n is not None and n < least for n in size):
+        raise ValueError(
+            f"images must be at least {least} x {least}; got input_shape={input_shape}"
+        )
+    if include_top and None in input_shape:
+        raise ValueError(f"include_top=True takes a static input_shape; got {input_shape}")
+    return input_shape
+
+
+def is_image_shape(shape):
+    return (
+        isinstance(shape, tuple | list)
+        and len(shape) == 3
+        and all(n is None or isinstance(n, numbers.Integral) for n in shape)
+    )
+
+
+def image_size(shape):
+    """Height and width of an image shape without its batch axis."""
+    return _split(shape)[1]
+
+
+def _split(shape):
+    if image_data_format() == "channels_first":
+        return shape[0], tuple(shape[1:])
+    return shape[2], tuple(shape[:2])
+
+
+def _join(channels, size):
+    return (channels, *size) if image_data_format() == "channels_first" else (*size, channels)
+
+
+def pool(x, pooling, avg_name=None, max_name=None):
+    """The end of a model without its top: global pooling, or the feature map itself."""
+    if pooling == "avg":
+        return GlobalAveragePooling2D(name=avg_name)(x)
+    if pooling == "max":
+        return GlobalMaxPooling2D(name=max_name)(x)
+    return x
+
+
+def predictions(x, classes, classifier_activation, weights):
+    """The classifier that ends a model with its top."""
+    check_classifier_activation(classifier_activation, weights)
+    return Dense(classes, activation=classifier_activation, name="predictions")(x)
+
+
+def check_classifier_activation(classifier_activation, weights):
+    """Raises `ValueError` if weights would meet another activation than they were trained with."""
+    allowed = (activations.get(None), activations.get("softmax"))
+    if weights is not None and activations.get(classifier_activation) not in allowed:
+        raise ValueError(
+            "classifier_activation must be None or 'softmax' with weights and include_top=True; "
+            f"got {classifier_activation!r}"
+        )
+
+
+def source_inputs(image, input_tensor):
+    """The inputs of the model: `image`, or the list of those that `input_tensor` is computed from.
+
+    A model that is built on another layer's output so includes the layers before it.
+    """
+    if input_tensor is None:
+        return image
+    sources, seen, pending = [], set(), [input_tensor]
+    while pending:
+        symbol = pending.pop()
+        if symbol in seen:
+            continue
+        seen.add(symbol)
+        if symbol.node.is_input:
+            sources.append(symbol)
+        pending.extend(reversed(symbol.node.inputs))
+    return sources
+
+
+class PublishedWeightsError(ValueError):
+    """The published weights of an architecture cannot be had."""
+
+
+def published_weights(model):
+    """The file of published weights that fits `model`."""
+    raise PublishedWeightsError(
+        f"the published weights of {model.name!r} cannot be fetched yet: "
+        "pass weights='path/to/a/weights/file' or weights=None"
+    )
+
+
+def loads_weights(constructor):
+    """Loads the `weights` of the decorated constructor, whose body builds the layers only.
+
+    What is about to be loaded is not initialised first. If another layer has made `input_tensor`,
+    the weights fill the layers after it and leave those before it alone.
+    """
+    signature = inspect.signature(constructor)
+
+    @functools.wraps(constructor)
+    def construct(*args, **kwargs):
+        arguments = signature.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        weights, input_tensor = (arguments.arguments[k] for k in ("weights", "input_tensor"))
+        _check_weights(weights)
+        if weights is None:
+            return constructor(*args, **kwargs)
+        with torch.device("meta"):
+            model = constructor(*args, **kwargs)
+        path = published_weights(model) if weights == "imagenet" else weights
+        starts_at_input = input_tensor is None or input_tensor.node.is_input
+        loaded = model if starts_at_input else Model(input_tensor, model.output)
+        loaded.load_weights(path)
+        return model
+
+    return construct
+
+
+def _check_weights(weights):
+    if weights is None or weights == "imagenet":
+        return
+    if not isinstance(weights, str | os.PathLike) or not os.path.isfile(weights):
+        raise ValueError(
+            "weights must be None (random initialisation), 'imagenet' (the published weights) "
+            f"or the path of a weights file that exists; got {weights!r}"
+        )

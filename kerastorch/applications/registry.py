@@ -1,0 +1,259 @@
+"""The models by name: one record each, for `create_model`, the command line, docs and tests."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .imagenet_utils import CLASSES
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What is known of one architecture and its published weights.
+
+    Attributes:
+        name: how `create_model` and torch.hub call it, e.g. `"resnet50_v2"`.
+        keras_name: how Keras calls its constructor, e.g. `"ResNet50V2"`.
+        constructor: the function that builds it, with Keras's signature.
+        module: where Keras users find it, its `preprocess_input` and its `decode_predictions`.
+        default_size: height and width in pixels of the images it was trained on.
+        min_size: the least height and width in pixels it takes.
+        preprocessing: the mode of `imagenet_utils.preprocess_input` it was trained with.
+        classifier: the layer whose weights depend on the number of classes.
+        size_mb: size of the published weights in megabytes.
+        top1: published accuracy on ImageNet's validation images, from 0 to 1.
+        top5: the same for the best five classes.
+        params: number of parameters, batch norm's statistics included.
+        depth: published depth, None where none was published.
+        weights_licence: the terms of the published weights.
+        paper: address of the paper.
+    """
+
+    name: str
+    keras_name: str
+    constructor: Callable
+    module: str
+    default_size: int
+    min_size: int
+    preprocessing: str
+    classifier: str
+    size_mb: int
+    top1: float
+    top5: float
+    params: int
+    depth: int | None
+    weights_licence: str
+    paper: str
+
+
+_RECORDS: dict[str, ModelRecord] = {}
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the models of a paper have in common; the fields are those of `ModelRecord`."""
+
+    default_size: int
+    min_size: int
+    preprocessing: str
+    weights_licence: str
+    paper: str
+    classifier: str = "predictions"
+
+
+def register_model(
+    name: str,
+    family: Family,
+    *,
+    size_mb: int,
+    top1: float,
+    top5: float,
+    params: int,
+    depth: int | None = None,
+    module: str | None = None,
+) -> Callable[[Callable], Callable]:
+    """Enters the decorated constructor under `name` and completes its documentation.
+
+    The arguments are those of `ModelRecord`; `module` defaults to the constructor's own.
+
+    Raises:
+        ValueError: if another model has the name.
+    """
+
+    def register(constructor: Callable) -> Callable:
+        record = ModelRecord(
+            name=name,
+            keras_name=constructor.__name__,
+            constructor=constructor,
+            module=module or constructor.__module__,
+            size_mb=size_mb,
+            top1=top1,
+            top5=top5,
+            params=params,
+            depth=depth,
+            **vars(family),
+        )
+        if any({*_keys(record)} & {*_keys(other)} for other in _RECORDS.values()):
+            raise ValueError(f"a model named {name!r} is registered already")
+        _RECORDS[name] = record
+        constructor.__doc__ = _documentation(record)
+        return constructor
+
+    return register
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows, sorted."""
+    return sorted(_RECORDS)
+
+
+def get_record(name: str) -> ModelRecord:
+    """The record of a model by its name or Keras's; case and underscores do not matter.
+
+    Raises:
+        ValueError: for an unknown name, with the names that come near it.
+    """
+    for record in _RECORDS.values():
+        if _key(name) in _keys(record):
+            return record
+    near = difflib.get_close_matches(str(name).lower(), _RECORDS, cutoff=0.5)
+    raise ValueError(
+        f"no model is named {name!r}; "
+        + (f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_RECORDS)}")
+    )
+
+
+def _key(name: str) -> str:
+    return str(name).lower().replace("_", "").replace("-", "")
+
+
+def _keys(record: ModelRecord) -> tuple[str, str]:
+    return _key(record.name), _key(record.keras_name)
+
+
+def create_model(
+    name: str,
+    pretrained: bool = False,
+    *,
+    weights=None,
+    include_top: bool = True,
+    input_shape=None,
+    pooling: str | None = None,
+    classes: int = CLASSES,
+    classifier_activation=None,
+    alpha: float | None = None,
+    depth_multiplier: int | None = None,
+    dropout: float | None = None,
+):
+    """Builds a model as PyTorch code expects it: untrained unless asked, and giving logits.
+
+    Args:
+        name: one of `list_models()`, or Keras's name for it.
+        pretrained: whether to load the published ImageNet weights. With `classes` other than 1000
+            the classifier is new and all layers before it are pretrained.
+        weights: path of a weights file of this very architecture, instead of `pretrained`.
+        include_top: whether the model ends with its classifier.
+        input_shape: shape of one image, `(height, width, channels)` in pixels unless the data
+            format is channels-first.
+        pooling: without the top, `"avg"` or `"max"` for features of shape `(batch, features)`.
+        classes: number of classes.
+        classifier_activation: None for logits, `"softmax"` for probabilities, or another one.
+        alpha: width multiplier (MobileNet and MobileNetV2 only).
+        depth_multiplier: depthwise outputs for each channel (MobileNet only).
+        dropout: dropout rate from 0 to 1 in front of the classifier (MobileNet only).
+
+    Returns:
+        A `Model` that takes tensors `(batch, channels, height, width)`.
+
+    Raises:
+        ValueError: for an unknown name, for an argument that this model does not have, and for all
+            that its constructor refuses.
+    """
+    record = get_record(name)
+    if pretrained and weights is not None:
+        raise ValueError("pretrained=True and weights exclude each other: give one of them")
+    options = {
+        "include_top": include_top,
+        "input_shape": input_shape,
+        "pooling": pooling,
+        "classifier_activation": classifier_activation,
+        **_own_options(record, alpha=alpha, depth_multiplier=depth_multiplier, dropout=dropout),
+    }
+    if not pretrained:
+        return record.constructor(weights=weights, classes=classes, **options)
+    if classes == CLASSES or not include_top:
+        return record.constructor(weights="imagenet", **options)
+    return _with_new_classifier(record, classes, options)
+
+
+def _own_options(record: ModelRecord, **options) -> dict:
+    """Those options that are not None; the model must have them."""
+    given = {key: value for key, value in options.items() if value is not None}
+    known = inspect.signature(record.constructor).parameters
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ValueError(
+            f"{record.name} takes no {' and no '.join(unknown)}; it takes {', '.join(known)}"
+        )
+    return given
+
+
+def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
+    """The model with its published weights in every layer but the classifier."""
+    published = dict(options, weights="imagenet", input_shape=None, classifier_activation=None)
+    state = record.constructor(**published).state_dict()
+    model = record.constructor(weights=None, classes=classes, **options)
+    own = model.state_dict()
+    taken = {key: state[key] for key in own if key.rpartition(".")[0] != record.classifier}
+    misfits = [key for key in taken if taken[key].shape != own[key].shape]
+    if misfits:
+        raise ValueError(
+            f"the published weights of {', '.join(misfits)} do not fit "
+            f"input_shape={options['input_shape']}: leave it out or give include_top=False"
+        )
+    model.load_state_dict(taken, strict=False, assign=True)
+    return model
+
+
+_DOCUMENTATION = """{summary}
+
+Args:{own_arguments}
+    include_top: whether the model ends with its classifier. Without it the output is the last
+        feature map.
+    weights: `None` for random initialisation, `"imagenet"` for the published weights, or the path
+        of a weights file of this architecture.
+    input_tensor: Symbol to build on, an `Input` or the output of another layer. The layers before
+        it become part of the model, but `weights` fill only those after it.
+    input_shape: shape of one image in pixels, `(height, width, 3)`, or `(3, height, width)` where
+        the data format is channels-first; at least {min_size} x {min_size}. With the classifier it
+        defaults to {default_size} x {default_size}; without it height and width may be None.
+        `"imagenet"` asks for 3 channels, and together with the classifier for the default size.
+    pooling: without the classifier, `"avg"` or `"max"` pools the feature map globally.
+    classes: number of classes; 1000 with `"imagenet"`.
+    classifier_activation: activation of the classifier, by name or as a callable on tensors;
+        `None` gives logits. With weights only `None` and `"softmax"` are allowed.
+    name: the model's name.
+
+Returns:
+    A `Model`. It takes tensors `(batch, channels, height, width)` of pixels that
+    `{module}.preprocess_input`
+    has prepared (mode "{preprocessing}"), and gives `(batch, classes)`; without the classifier
+    `(batch, features, rows, columns)`, or `(batch, features)` if `pooling` is given.
+
+Raises:
+    ValueError: for images that are too small, a shape or `classes` that the published weights do
+        not fit, an unknown `pooling` or activation, and weights that are missing or of another
+        architecture.
+
+Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
+ImageNet; licence: {weights_licence}.
+Source: {paper}
+"""
+
+
+def _documentation(record: ModelRecord) -> str:
+    """The constructor's own lines, its own arguments if it has any, and what all models share."""
+    own_lines = inspect.cleandoc(record.constructor.__doc__)
+    summary, _, own_arguments = own_lines.partition("\n\nArgs:")
+    return _DOCUMENTATION.format(summary=summary, own_arguments=own_arguments, **vars(record))
