@@ -1,0 +1,131 @@
+"""DenseNet: each layer takes the outputs of all before it in its block (Huang et al., 2016)."""
+
+from ..config import image_data_format
+from ..engine import Model
+from ..layers import (
+    Activation,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    ZeroPadding2D,
+)
+from . import imagenet_utils
+from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
+from .imagenet_utils import decode_predictions as decode_predictions
+from .registry import Family, register_model
+
+FAMILY = Family(
+    default_size=224,
+    min_size=32,
+    preprocessing="torch",
+    weights_licence="BSD 3-clause",
+    paper="https://arxiv.org/abs/1608.06993",
+)
+GROWTH_RATE = 32
+
+
+@loads_weights
+def DenseNet(
+    blocks, include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="densenet",
+):  # fmt: skip
+    """The network whose four dense blocks have `blocks` layers.
+
+    The other arguments, the result and the errors are those of `DenseNet121`.
+    """
+    if image_data_format() == "channels_first":
+        raise ValueError("DenseNet, as in Keras, takes the image data format 'channels_last' only")
+    image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
+
+    x = ZeroPadding2D(3)(image)
+    x = Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(x)
+    x = _batch_norm_relu(x, "conv1_bn", "conv1_relu")
+    x = ZeroPadding2D(1)(x)
+    x = MaxPooling2D(3, strides=2, name="pool1")(x)
+
+    x = _dense_block(x, blocks[0], name="conv2")
+    x = _transition(x, name="pool2")
+    x = _dense_block(x, blocks[1], name="conv3")
+    x = _transition(x, name="pool3")
+    x = _dense_block(x, blocks[2], name="conv4")
+    x = _transition(x, name="pool4")
+    x = _dense_block(x, blocks[3], name="conv5")
+    x = _batch_norm_relu(x, "bn", "relu")
+
+    if include_top:
+        x = GlobalAveragePooling2D(name="avg_pool")(x)
+        x = predictions(x, classes, classifier_activation, weights)
+    else:
+        x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
+    return Model(source_inputs(image, input_tensor), x, name=name)
+
+
+def _dense_block(x, layers, name):
+    for i in range(1, layers + 1):
+        y = _batch_norm_relu(x, f"{name}_block{i}_0_bn", f"{name}_block{i}_0_relu")
+        y = Conv2D(4 * GROWTH_RATE, 1, use_bias=False, name=f"{name}_block{i}_1_conv")(y)
+        y = _batch_norm_relu(y, f"{name}_block{i}_1_bn", f"{name}_block{i}_1_relu")
+        y = Conv2D(GROWTH_RATE, 3, padding="same", use_bias=False, name=f"{name}_block{i}_2_conv")(
+            y
+        )
+        x = Concatenate(axis=channel_axis(last=3), name=f"{name}_block{i}_concat")([x, y])
+    return x
+
+
+def _transition(x, name):
+    """Halves the channels and the size."""
+    x = _batch_norm_relu(x, f"{name}_bn", f"{name}_relu")
+    x = Conv2D(x.shape[channel_axis(last=3)] // 2, 1, use_bias=False, name=f"{name}_conv")(x)
+    return AveragePooling2D(2, strides=2, name=f"{name}_pool")(x)
+
+
+def _batch_norm_relu(x, bn_name, relu_name):
+    x = BatchNormalization(axis=channel_axis(last=3), epsilon=1.001e-5, name=bn_name)(x)
+    return Activation("relu", name=relu_name)(x)
+
+
+@register_model(
+    "densenet121", FAMILY, size_mb=33, top1=0.750, top5=0.923, params=8_062_504, depth=121
+)
+def DenseNet121(
+    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="densenet121",
+):  # fmt: skip
+    """DenseNet121: 58 dense layers of two convolutions. It takes channels-last shapes only."""
+    shared = include_top, weights, input_tensor, input_shape, pooling, classes
+    return DenseNet([6, 12, 24, 16], *shared, classifier_activation, name)
+
+
+@register_model(
+    "densenet169", FAMILY, size_mb=57, top1=0.762, top5=0.932, params=14_307_880, depth=169
+)
+def DenseNet169(
+    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="densenet169",
+):  # fmt: skip
+    """DenseNet169: 82 dense layers of two convolutions. It takes channels-last shapes only."""
+    shared = include_top, weights, input_tensor, input_shape, pooling, classes
+    return DenseNet([6, 12, 32, 32], *shared, classifier_activation, name)
+
+
+@register_model(
+    "densenet201", FAMILY, size_mb=80, top1=0.773, top5=0.936, params=20_242_984, depth=201
+)
+def DenseNet201(
+    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="densenet201",
+):  # fmt: skip
+    """DenseNet201: 98 dense layers of two convolutions. It takes channels-last shapes only."""
+    shared = include_top, weights, input_tensor, input_shape, pooling, classes
+    return DenseNet([6, 12, 48, 32], *shared, classifier_activation, name)
+
+
+def preprocess_input(x, data_format=None):
+    """Scales pixels from [0, 255] to [0, 1], less ImageNet's mean, by its standard deviation.
+
+    See `imagenet_utils.preprocess_input`.
+    """
+    return imagenet_utils.preprocess_input(x, data_format, mode="torch")

@@ -1,0 +1,151 @@
+"""ResNet: residual networks of bottleneck blocks (He et al., 2015)."""
+
+from ..engine import Model
+from ..layers import (
+    Activation,
+    Add,
+    BatchNormalization,
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    ZeroPadding2D,
+)
+from . import imagenet_utils
+from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
+from .imagenet_utils import decode_predictions as decode_predictions
+from .registry import Family, register_model
+
+FAMILY = Family(
+    default_size=224,
+    min_size=32,
+    preprocessing="caffe",
+    weights_licence="MIT (Kaiming He)",
+    paper="https://arxiv.org/abs/1512.03385",
+)
+
+
+@loads_weights
+def ResNet(
+    stack_fn, preact, use_bias, include_top=True, weights="imagenet", input_tensor=None,
+    input_shape=None, pooling=None, classes=1000, classifier_activation="softmax", name="resnet",
+    weights_name=None,
+):  # fmt: skip
+    """The network around the residual blocks of ResNet and ResNetV2: stem, blocks, classifier.
+
+    All arguments that are not listed, the result and the errors are those of `ResNet50`.
+
+    Args:
+        stack_fn: puts the residual blocks on a Symbol and returns the Symbol of their output.
+        preact: whether the blocks normalise their input, as in ResNetV2. Batch norm and activation
+            then follow the last block instead of the first convolution.
+        use_bias: whether the first convolution has a bias.
+        weights_name: whose published weights `"imagenet"` stands for, e.g. `"resnet50"`.
+    """
+    image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
+
+    x = ZeroPadding2D(3, name="conv1_pad")(image)
+    x = Conv2D(64, 7, strides=2, use_bias=use_bias, name="conv1_conv")(x)
+    if not preact:
+        x = batch_norm(x, name="conv1_bn")
+        x = Activation("relu", name="conv1_relu")(x)
+    x = ZeroPadding2D(1, name="pool1_pad")(x)
+    x = MaxPooling2D(3, strides=2, name="pool1_pool")(x)
+
+    x = stack_fn(x)
+
+    if preact:
+        x = batch_norm(x, name="post_bn")
+        x = Activation("relu", name="post_relu")(x)
+
+    if include_top:
+        x = GlobalAveragePooling2D(name="avg_pool")(x)
+        x = predictions(x, classes, classifier_activation, weights)
+    else:
+        x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
+    return Model(source_inputs(image, input_tensor), x, name=name)
+
+
+def batch_norm(x, name):
+    """Batch normalisation with the epsilon of the ResNets."""
+    return BatchNormalization(axis=channel_axis(last=3), epsilon=1.001e-5, name=name)(x)
+
+
+def stack_v1(depths):
+    """The `stack_fn` of a ResNet whose four stages, conv2 to conv5, have `depths` blocks."""
+
+    def stack_fn(x):
+        for stage, (depth, filters) in enumerate(zip(depths, (64, 128, 256, 512), strict=True), 2):
+            x = stack_residual_blocks_v1(
+                x, filters, depth, stride1=1 if stage == 2 else 2, name=f"conv{stage}"
+            )
+        return x
+
+    return stack_fn
+
+
+def stack_residual_blocks_v1(x, filters, blocks, stride1=2, name=None):
+    """One stage: `blocks` blocks of `4 * filters` channels; the first has stride `stride1`."""
+    x = residual_block_v1(x, filters, stride=stride1, name=f"{name}_block1")
+    for i in range(2, blocks + 1):
+        x = residual_block_v1(x, filters, conv_shortcut=False, name=f"{name}_block{i}")
+    return x
+
+
+def residual_block_v1(x, filters, kernel_size=3, stride=1, conv_shortcut=True, name=None):
+    """A bottleneck block with the stride on its first convolution and biases in all of them."""
+    shortcut = x
+    if conv_shortcut:
+        shortcut = Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x)
+        shortcut = batch_norm(shortcut, name=f"{name}_0_bn")
+
+    x = Conv2D(filters, 1, strides=stride, name=f"{name}_1_conv")(x)
+    x = batch_norm(x, name=f"{name}_1_bn")
+    x = Activation("relu", name=f"{name}_1_relu")(x)
+
+    x = Conv2D(filters, kernel_size, padding="same", name=f"{name}_2_conv")(x)
+    x = batch_norm(x, name=f"{name}_2_bn")
+    x = Activation("relu", name=f"{name}_2_relu")(x)
+
+    x = Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x)
+    x = batch_norm(x, name=f"{name}_3_bn")
+
+    x = Add(name=f"{name}_add")([shortcut, x])
+    return Activation("relu", name=f"{name}_out")(x)
+
+
+@register_model("resnet50", FAMILY, size_mb=98, top1=0.749, top5=0.921, params=25_636_712)
+def ResNet50(
+    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="resnet50",
+):  # fmt: skip
+    """ResNet50: 16 residual blocks of three convolutions, batch norm after each."""
+    shared = include_top, weights, input_tensor, input_shape, pooling, classes
+    stack_fn = stack_v1((3, 4, 6, 3))
+    return ResNet(stack_fn, False, True, *shared, classifier_activation, name, "resnet50")
+
+
+@register_model("resnet101", FAMILY, size_mb=171, top1=0.764, top5=0.928, params=44_707_176)
+def ResNet101(
+    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="resnet101",
+):  # fmt: skip
+    """ResNet101: 33 residual blocks of three convolutions, batch norm after each."""
+    shared = include_top, weights, input_tensor, input_shape, pooling, classes
+    stack_fn = stack_v1((3, 4, 23, 3))
+    return ResNet(stack_fn, False, True, *shared, classifier_activation, name, "resnet101")
+
+
+@register_model("resnet152", FAMILY, size_mb=232, top1=0.766, top5=0.931, params=60_419_944)
+def ResNet152(
+    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+    classes=1000, classifier_activation="softmax", name="resnet152",
+):  # fmt: skip
+    """ResNet152: 50 residual blocks of three convolutions, batch norm after each."""
+    shared = include_top, weights, input_tensor, input_shape, pooling, classes
+    stack_fn = stack_v1((3, 8, 36, 3))
+    return ResNet(stack_fn, False, True, *shared, classifier_activation, name, "resnet152")
+
+
+def preprocess_input(x, data_format=None):
+    """Turns RGB pixels into BGR less ImageNet's mean; see `imagenet_utils.preprocess_input`."""
+    return imagenet_utils.preprocess_input(x, data_format, mode="caffe")
