@@ -1,4 +1,4 @@
-"""The `kerastorch` command: convert, predict, list and summary, each a thin layer over the library."""
+"""The `kerastorch` command: convert, predict, list and summary, thin layers over the library."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import __version__, activations, create_model, list_models, load_model
+from .applications.construction import PublishedWeightsError
 from .applications.imagenet_utils import CLASSES, decode_predictions, preprocess_input
 from .applications.registry import ModelRecord, get_record
 from .engine import Model
@@ -91,7 +92,7 @@ def list_published(options: argparse.Namespace) -> None:
         print(markdown_table(rows))
         return
     header, *rows = rows
-    table = _table(header[0], *(f">{column}" for column in header[1:]))
+    table = _table(*header[:2], *(f">{column}" for column in header[2:]))
     for row in rows:
         table.add_row(*row)
     _print(table)
@@ -109,7 +110,7 @@ def summary(options: argparse.Namespace) -> None:
 def _open_model(
     source: str, options: argparse.Namespace, pretrained: bool = False
 ) -> tuple[Model, ModelRecord | None]:
-    """The model that a name or a file stands for, and what is known of the application it is or holds."""
+    """The model that a name or file stands for, and the record of the application in it."""
     if options.model is not None:
         record = get_record(options.model)
         model = create_model(
@@ -124,7 +125,14 @@ def _open_model(
     if Path(source).suffix or Path(source).exists():
         model = load_model(source)
         return model, _application_in(model)
-    return create_model(source, pretrained, classifier_activation="softmax"), get_record(source)
+    record = get_record(source)
+    try:
+        return create_model(source, pretrained, classifier_activation="softmax"), record
+    except PublishedWeightsError:
+        raise ValueError(
+            f"the published weights of {record.name} cannot be fetched yet; "
+            f"give a file of them in place of the name, and --model {record.name}"
+        ) from None
 
 
 def _application_in(model: Model) -> ModelRecord | None:
@@ -182,10 +190,10 @@ def _recipe(model: Model, record: ModelRecord | None, options: argparse.Namespac
     if len(model.inputs) != 1 or len(model.input_shape) != 4:
         raise ValueError(f"predict takes models with one image as input, not {model.input_shape}")
     size, channels = split_shape(model.input_shape, model.data_format)
-    if None in size and record is not None:
-        size = (record.default_size, record.default_size)
+    if options.size is not None:
+        size = tuple(options.size)
     if None in size:
-        raise ValueError(f"{model.name} takes pictures of any size; give one with --size")
+        raise ValueError(f"{model.name} takes pictures of any size: choose one with --size")
     color_modes = {1: "grayscale", 3: "rgb", 4: "rgba"}
     if channels not in color_modes:
         raise ValueError(f"{model.name} takes {channels} channels; pictures have 1, 3 or 4")
@@ -263,25 +271,36 @@ def _read_labels(path: str, classes: int) -> list[str]:
     JSON is a list in the order of the classes, or an object from label to index, as Keras's data
     generators give it in `class_indices`.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    if path.endswith(".json"):
-        labels = json.loads(text)
-        if isinstance(labels, dict):
-            labels = sorted(labels, key=labels.__getitem__)
-    else:
-        labels = [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        labels = _labels_in_json(text) if path.endswith(".json") else _labels_in_lines(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a file of labels: {error}") from None
     if len(labels) != classes:
-        raise ValueError(
-            f"{path}: there are {len(labels)} labels, and the model has {classes} classes"
-        )
+        raise ValueError(f"{path}: {len(labels)} labels, but the model has {classes} classes")
     return labels
+
+
+def _labels_in_lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _labels_in_json(text: str) -> list[str]:
+    labels = json.loads(text)
+    if isinstance(labels, dict):
+        indices = sorted(index for index in labels.values() if isinstance(index, int))
+        if indices == list(range(len(labels))):
+            return sorted(labels, key=labels.__getitem__)
+    if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+        return labels
+    raise ValueError("expected a list of labels, or an object from label to index")
 
 
 # ---------------------------------------------------------------------------------------- tables
 
 
 def published_rows() -> list[tuple[str, ...]]:
-    """The header and a row for each built-in model: published size, accuracies, parameters, depth."""
+    """The header, and each built-in model's published size, accuracies, parameters and depth."""
     records = sorted(map(get_record, list_models()), key=lambda record: record.name)
     header = ("Name", "Keras", "Size", "Top-1", "Top-5", "Parameters", "Depth")
     return [header, *map(_published_row, records)]
@@ -311,7 +330,7 @@ def _table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in columns:
         justify = "right" if column.startswith(">") else "left"
         table.add_column(column.lstrip(">"), justify=justify, overflow="fold")
@@ -365,6 +384,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--top", metavar="N", type=_positive, default=1, help="classes to show for each (default 1)"
+    )
+    command.add_argument(
+        "--size",
+        metavar=("HEIGHT", "WIDTH"),
+        type=_positive,
+        nargs=2,
+        help="pixels, for a model that takes pictures of any size",
     )
     command.add_argument(
         "--preprocess",
@@ -428,14 +454,19 @@ def _weights_options() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     group = parent.add_argument_group("for a file that holds only weights")
     group.add_argument("--model", metavar="NAME", help="the architecture they belong to")
-    group.add_argument("--classes", metavar="N", type=_positive, default=CLASSES)
+    group.add_argument(
+        "--classes",
+        metavar="N",
+        type=_positive,
+        default=CLASSES,
+        help=f"how many classes they tell apart (default {CLASSES})",
+    )
     group.add_argument("--no-top", action="store_true", help="they are of a model without its top")
     group.add_argument("--alpha", metavar="X", type=float, help="a MobileNet's width multiplier")
     return parent
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)

@@ -1,0 +1,107 @@
+"""One import name, `kerastorch`, in a checkout and from a wheel, and a light one."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DECOYS = ("convert", "hub", "models", "utils")
+
+
+def run_python(code, *path, cwd):
+    """What `code` prints in a fresh interpreter that looks for modules in `path` first."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    # -P: not the working directory too, which holds decoys.
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture
+def decoys(tmp_path):
+    """A folder with modules of a user's own, under the names of our top-level folders."""
+    folder = tmp_path / "decoys"
+    folder.mkdir()
+    for name in DECOYS:
+        (folder / f"{name}.py").write_text("raise ImportError('a decoy was imported')\n")
+    return folder
+
+
+IMPORT_CONVERT = f"""
+import sys
+import kerastorch.convert
+print(kerastorch.convert.__file__)
+print(*({set(DECOYS)} & set(sys.modules)))
+"""
+
+
+def test_the_wheel_holds_one_top_level_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"kerastorch"}
+    carried = {name.removeprefix("kerastorch/") for name in names}
+    checkout = {
+        str(path.relative_to(CHECKOUT).as_posix())
+        for folder in ("convert", "kerastorch")
+        for path in (CHECKOUT / folder).rglob("*.py")
+    }
+    assert {name.removeprefix("kerastorch/") for name in checkout} <= carried
+    assert "kerastorch/convert/__init__.py" in names
+    assert "kerastorch/applications/imagenet_class_index.json" in names
+
+
+@pytest.mark.parametrize("checkout_first", [True, False])
+def test_a_checkout_finds_its_own_convert(decoys, checkout_first):
+    path = [CHECKOUT, decoys] if checkout_first else [decoys, CHECKOUT]
+    assert run_python(IMPORT_CONVERT, *path, cwd=decoys) == [
+        str(CHECKOUT / "convert" / "__init__.py")
+    ]
+
+
+def test_an_installed_wheel_finds_its_own_convert(wheel, decoys, tmp_path):
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    assert run_python(IMPORT_CONVERT, decoys, site, cwd=decoys) == [
+        str(site / "kerastorch" / "convert" / "__init__.py")
+    ]
+
+
+def test_importing_loads_little_beyond_torch():
+    heavy = ["torchvision", "h5py", "PIL", "rich", "safetensors", "keras", "tensorflow", "pandas"]
+    code = f"""
+import sys
+import torch
+before = set(sys.modules)
+import kerastorch
+print(*(set({heavy}) & (set(sys.modules) - before)))
+"""
+    assert run_python(code, CHECKOUT, cwd=CHECKOUT) == []
+
+
+def test_hubconf_lists_its_entry_points(decoys):
+    code = f"import torch; print(*torch.hub.list({str(CHECKOUT)!r}, source='local'))"
+    assert run_python(code, cwd=decoys) == ["create_model", "list_models"]
