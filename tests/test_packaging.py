@@ -1,6 +1,5 @@
 """One import name, `kerastorch`, in a checkout and from a wheel, and a light one."""
 
-import os
 import subprocess
 import sys
 import zipfile
@@ -8,18 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from kerastorch import list_models
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 DECOYS = ("convert", "hub", "models", "utils")
 
 
 def run_python(code, *path, cwd):
-    """What `code` prints in a fresh interpreter that looks for modules in `path` first."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
-    # -P: not the working directory too, which holds decoys.
+    """What `code` prints in a fresh interpreter that looks for modules in `path` first.
+
+    It finds the checkout only if `path` names it, even where it is installed as editable.
+    """
+    search = f"""
+import sys
+sys.path[:] = {[str(folder) for folder in path]} + [p for p in sys.path if p != {str(CHECKOUT)!r}]
+"""
+    # -P: not in the working directory either.
     result = subprocess.run(
-        [sys.executable, "-P", "-c", code],
+        [sys.executable, "-P", "-c", search + code],
         cwd=cwd,
-        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -52,7 +58,6 @@ def decoys(tmp_path):
 
 
 IMPORT_CONVERT = f"""
-import sys
 import kerastorch.convert
 print(kerastorch.convert.__file__)
 print(*({set(DECOYS)} & set(sys.modules)))
@@ -93,7 +98,6 @@ def test_an_installed_wheel_finds_its_own_convert(wheel, decoys, tmp_path):
 def test_importing_loads_little_beyond_torch():
     heavy = ["torchvision", "h5py", "PIL", "rich", "safetensors", "keras", "tensorflow", "pandas"]
     code = f"""
-import sys
 import torch
 before = set(sys.modules)
 import kerastorch
@@ -102,6 +106,13 @@ print(*(set({heavy}) & (set(sys.modules) - before)))
     assert run_python(code, CHECKOUT, cwd=CHECKOUT) == []
 
 
-def test_hubconf_lists_its_entry_points(decoys):
-    code = f"import torch; print(*torch.hub.list({str(CHECKOUT)!r}, source='local'))"
-    assert run_python(code, cwd=decoys) == ["create_model", "list_models"]
+def test_torch_hub_finds_everything_in_a_bare_checkout(decoys):
+    code = f"""
+import torch
+load = lambda *entry: torch.hub.load({str(CHECKOUT)!r}, *entry, source="local")
+print(*load("list_models"))
+print(load("create_model", "mobilenet").name)
+"""
+    *names, name = run_python(code, cwd=decoys)
+    assert names == list_models()
+    assert name == "mobilenet_1.00_224"
