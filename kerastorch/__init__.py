@@ -5,21 +5,23 @@
     model = kerastorch.applications.Xception(weights=path)  # Keras's door: its signature and defaults
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 
-`import kerastorch` costs little more than `import torch`: what needs torchvision, h5py or PIL loads when used.
+`import kerastorch` costs little more than `import torch`: what needs torchvision, h5py or PIL loads
+    when used.
 """
 
 from pathlib import Path as _Path
 
-# `convert/` stands beside `kerastorch/` in a checkout, and inside it in a wheel. In a checkout (also an editable install, or
-# under torch.hub), which `hubconf.py` tells, submodules are therefore looked for in the parent folder too.
+# `convert/` stands beside `kerastorch/` in a checkout, and inside it in a wheel. In a checkout
+# (also an editable install, or under torch.hub), which `hubconf.py` tells, submodules are therefore
+# looked for in the parent folder too.
 if (_Path(__file__).parents[1] / "hubconf.py").is_file():
     __path__.append(str(_Path(__file__).parents[1]))
 
-from . import activations, applications, config, initializers, layers, models  # noqa: E402
-from .applications import create_model, list_models  # noqa: E402
-from .config import image_data_format, set_image_data_format  # noqa: E402
-from .engine import Input, Layer, Model, Sequential, Symbol  # noqa: E402
-from .models import load_model  # noqa: E402
+from . import activations, applications, config, initializers, layers, models
+from .applications import create_model, list_models
+from .config import image_data_format, set_image_data_format
+from .engine import Input, Layer, Model, Sequential, Symbol
+from .models import load_model
 
 __all__ = [
     "Input",

@@ -1,8 +1,8 @@
 """Keras's settings, as far as they rule a model here.
 
-`image_data_format` and `floatx` come from `keras.json`, which Keras keeps in `KERAS_HOME` or `~/.keras`.
-The data format rules `input_shape`, layer configs, preprocessing and `predict`; `forward` takes and gives
-channels-first tensors whatever it says.
+`image_data_format` and `floatx` come from `keras.json`, which Keras keeps in `KERAS_HOME` or
+`~/.keras`. The data format rules `input_shape`, layer configs, preprocessing and `predict`;
+`forward` takes and gives channels-first tensors whatever it says.
 """
 
 import functools

@@ -13,11 +13,12 @@ def load_model(filepath: str | PathLike) -> Model:
     """Opens a file that holds a whole model: `.keras`, or `.safetensors` from `save_weights`.
 
     Returns:
-        A `Model` (or `Sequential`) with the file's layers, names and weights, its parameters of the types in the file.
+        A `Model` (or `Sequential`) with the file's layers, names and weights, its parameters of the
+        types in the file.
 
     Raises:
-        ValueError: the file is missing or broken, holds only weights, or uses layers that are not supported, which
-            are then listed all at once.
+        ValueError: the file is missing or broken, holds only weights, or uses layers that are not
+            supported, which are then listed all at once.
     """
     from .convert import load_model
 

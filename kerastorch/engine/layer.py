@@ -22,16 +22,18 @@ _creation = itertools.count()
 class Layer(nn.Module):
     """The base of all layers.
 
-    Called on tensors a layer computes; called on Symbols it records the call for a Model. Either way the first call
-    builds its parameters from the shape of the input. Tensors of rank 4 and 5 are channels first.
+    Called on tensors a layer computes; called on Symbols it records the call for a Model. Either
+    way the first call builds its parameters from the shape of the input. Tensors of rank 4 and 5
+    are channels first.
 
-    A layer that has parameters and a torch twin comes in two classes. The one with Keras's signature makes unbuilt
-    layers; `become` turns such a layer into its *native* class, a subclass of both it and the torch twin, which keeps
-    torch's constructor and is what tools for torch modules know. Class attributes give the defaults of what only
-    Keras's constructor sets.
+    A layer that has parameters and a torch twin comes in two classes. The one with Keras's
+    signature makes unbuilt layers; `become` turns such a layer into its *native* class, a subclass
+    of both it and the torch twin, which keeps torch's constructor and is what tools for torch
+    modules know. Class attributes give the defaults of what only Keras's constructor sets.
 
     Args:
-        name: the layer's name; None for the name that Keras would give it in the first Model that takes it.
+        name: the layer's name; None for the name that Keras would give it in the first Model that
+            takes it.
         trainable: whether its parameters take gradients.
         data_format: how Keras shapes of images are written; None for `image_data_format()`.
     """
@@ -179,7 +181,8 @@ class Layer(nn.Module):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Copies and files leave the graph behind; a Model makes new nodes for its layers from its plan.
+        # Copies and files leave the graph behind; a Model makes new nodes for its layers from its
+        # plan.
         return {**self.__dict__, "_nodes": []}
 
 

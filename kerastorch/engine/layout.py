@@ -1,8 +1,8 @@
 """Where Keras's axes lie in a tensor.
 
-Keras writes shapes of images as (batch, height, width, channels) or, channels first, as (batch, channels, height,
-width). Tensors of rank 4 and 5 are always held channels first; of lower rank as in Keras. Everything that
-translates between the two stands here.
+Keras writes shapes of images as (batch, height, width, channels) or, channels first, as (batch,
+channels, height, width). Tensors of rank 4 and 5 are always held channels first; of lower rank as
+in Keras. Everything that translates between the two stands here.
 """
 
 from collections.abc import Sequence
@@ -59,9 +59,7 @@ def split_shape(shape: Shape, data_format: str) -> tuple[Shape, int | None]:
     return tuple(spatial), channels
 
 
-def join_shape(
-    batch: int | None, spatial: Shape, channels: int | None, data_format: str
-) -> Shape:
+def join_shape(batch: int | None, spatial: Shape, channels: int | None, data_format: str) -> Shape:
     """The image shape of these parts."""
     if data_format == "channels_first":
         return (batch, channels, *spatial)

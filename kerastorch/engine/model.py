@@ -57,22 +57,25 @@ class Plan(NamedTuple):
     shapes: tuple[Shape, ...]
 
 
-class Model(Layer):
-    """Layers from `inputs` to `outputs`, with Keras's names, order and numbers.
+class Functional(Layer):
+    """Layers from `inputs` to `outputs`, with Keras's names, order and numbers. Its public name is `Model`.
 
-    The children are the layers under their names (`naming.child_keys`), in Keras's order. `forward` follows the plan,
-    which refers to children by key: a child that is replaced (`model.block1_conv1 = ...`) is used by each call of it,
+    The children are the layers under their names (`naming.child_keys`), in Keras's order. `forward`
+    follows the plan,
+    which refers to children by key: a child that is replaced (`model.block1_conv1 = ...`) is used
+        by each call of it,
     and by models cut from this one afterwards. A model is a layer, so models nest.
 
     Args:
-        inputs: a Symbol or a structure (list, tuple, dict) of Symbols; where one is not an `Input`, the model gets
-            a new input in its place, as in Keras.
+        inputs: a Symbol or a structure (list, tuple, dict) of Symbols; where one is not an `Input`,
+            the model gets a new input in its place, as in Keras.
         outputs: a Symbol or a structure of Symbols computed from `inputs`.
-        name: the model's name; None for Keras's default, `functional`, numbered where it joins another model.
+        name: the model's name; None for Keras's default, `functional`, numbered where it joins
+            another model.
         trainable: False freezes all layers.
 
-    `forward` takes channels-first tensors in the structure of `inputs` and gives the structure of `outputs`; a list of
-    one is given as its tensor, as Keras does.
+    `forward` takes channels-first tensors in the structure of `inputs` and gives the structure of
+    `outputs`; a list of one is given as its tensor, as Keras does.
     """
 
     takes_training = True
@@ -84,10 +87,6 @@ class Model(Layer):
         self._take_graph(inputs, outputs)
         if trainable is not None:
             self.trainable = trainable
-
-    @property
-    def default_name(self) -> str:
-        return "functional"
 
     # The graph
 
@@ -227,8 +226,10 @@ class Model(Layer):
         """Runs the plan.
 
         Args:
-            inputs: channels-first tensors, in the structure of `self.input`; a dict by input names will do for any.
-            training: overrides the mode of batch normalisation and dropout; None follows each layer's own.
+            inputs: channels-first tensors, in the structure of `self.input`; a dict by input names
+                will do for any.
+            training: overrides the mode of batch normalisation and dropout; None follows each
+                layer's own.
         """
         plan = self._plan
         values: list[Tensor | None] = [None] * len(plan.shapes)
@@ -289,8 +290,8 @@ class Model(Layer):
         """The outputs for arrays, computed in inference mode and in batches, as Keras does.
 
         Args:
-            x: an array in Keras's layout (for images (batch, height, width, channels) unless the data format is
-                channels first), or a structure of arrays as the model's input.
+            x: an array in Keras's layout (for images (batch, height, width, channels) unless the
+                data format is channels first), or a structure of arrays as the model's input.
             batch_size: how many samples to compute at once.
             verbose: taken as in Keras; nothing is printed.
 
@@ -333,10 +334,12 @@ class Model(Layer):
         """Loads the weights of a model of the same architecture.
 
         Args:
-            filepath: a file of Keras (`.weights.h5`, `.keras` or legacy `.h5`), or a `.safetensors` file.
+            filepath: a file of Keras (`.weights.h5`, `.keras` or legacy `.h5`), or a `.safetensors`
+                file.
 
         Raises:
-            ValueError: the file is missing or broken, or does not fit; then nothing has been loaded.
+            ValueError: the file is missing or broken, or does not fit; then nothing has been
+                loaded.
         """
         from ..convert import load_weights
 
@@ -355,7 +358,7 @@ class Model(Layer):
         return functional_config(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Model:
+    def from_config(cls, config: dict[str, Any]) -> Functional:
         """The model of a config from `get_config`, or of Keras's own."""
         from ..convert.config import functional_from_config
 
@@ -369,6 +372,9 @@ class Model(Layer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._link()
+
+
+Model = Functional  # what users call it; `type(model).__name__` is Keras's
 
 
 @contextmanager
@@ -420,7 +426,11 @@ def _make_plan(
         return map_structure(lambda symbol: slots[stand_ins.get(symbol, symbol)], structure)
 
     calls = [node for node in nodes if not node.is_input]
-    last_use = {slots_of(symbol): position for position, node in enumerate(calls) for symbol in (*node.outputs, *node.inputs)}
+    last_use = {
+        slots_of(symbol): position
+        for position, node in enumerate(calls)
+        for symbol in (*node.outputs, *node.inputs)
+    }
     kept = set(flatten(slots_of(outputs)))
     free: dict[int, list[int]] = defaultdict(list)
     for slot, position in last_use.items():
@@ -462,7 +472,9 @@ def _check_array(array: np.ndarray, symbol: Symbol) -> None:
 def _concatenate(batches: list, data_format: str) -> Any:
     """The outputs of the batches as whole NumPy arrays in Keras's layout."""
     if isinstance(batches[0], dict):
-        return {key: _concatenate([batch[key] for batch in batches], data_format) for key in batches[0]}
+        return {
+            key: _concatenate([batch[key] for batch in batches], data_format) for key in batches[0]
+        }
     if isinstance(batches[0], list | tuple):
         return [_concatenate(list(part), data_format) for part in zip(*batches, strict=True)]
     return torch.cat([to_keras_layout(batch, data_format) for batch in batches]).cpu().numpy()

@@ -11,21 +11,89 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .layer import Layer
 
-# Names that mean something on a Model or any nn.Module, so a child cannot be reached under them. The list is fixed:
-# a method that is added later must not change the keys of files that exist already.
+# Names that mean something on a Model or any nn.Module, so a child cannot be reached under them.
+# The list is fixed: a method that is added later must not change the keys of files that exist
+# already.
 RESERVED_KEYS = frozenset(
-    """
-    T_destination add_module apply bfloat16 bool buffers build built call_super_init children compile
-    compute_output_shape count_params cpu cuda data_format double dump_patches eval extra_repr float forward from_config
-    get_buffer get_config get_extra_state get_layer get_parameter get_submodule half input inputs ipu layers
-    load_state_dict load_weights modules mtia name named_buffers named_children named_modules named_parameters output
-    outputs parameters predict register_backward_hook register_buffer register_forward_hook
-    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
-    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
-    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ save save_weights set_extra_state
-    set_submodule share_memory state_dict summary to to_empty train trainable training transforms type weights xpu
-    zero_grad
-    """.split()
+    [
+        "T_destination",
+        "add_module",
+        "apply",
+        "bfloat16",
+        "bool",
+        "buffers",
+        "build",
+        "built",
+        "call_super_init",
+        "children",
+        "compile",
+        "compute_output_shape",
+        "count_params",
+        "cpu",
+        "cuda",
+        "data_format",
+        "double",
+        "dump_patches",
+        "eval",
+        "extra_repr",
+        "float",
+        "forward",
+        "from_config",
+        "get_buffer",
+        "get_config",
+        "get_extra_state",
+        "get_layer",
+        "get_parameter",
+        "get_submodule",
+        "half",
+        "input",
+        "inputs",
+        "ipu",
+        "layers",
+        "load_state_dict",
+        "load_weights",
+        "modules",
+        "mtia",
+        "name",
+        "named_buffers",
+        "named_children",
+        "named_modules",
+        "named_parameters",
+        "output",
+        "outputs",
+        "parameters",
+        "predict",
+        "register_backward_hook",
+        "register_buffer",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+        "register_load_state_dict_post_hook",
+        "register_load_state_dict_pre_hook",
+        "register_module",
+        "register_parameter",
+        "register_state_dict_post_hook",
+        "register_state_dict_pre_hook",
+        "requires_grad_",
+        "save",
+        "save_weights",
+        "set_extra_state",
+        "set_submodule",
+        "share_memory",
+        "state_dict",
+        "summary",
+        "to",
+        "to_empty",
+        "train",
+        "trainable",
+        "training",
+        "transforms",
+        "type",
+        "weights",
+        "xpu",
+        "zero_grad",
+    ]
 )
 
 
@@ -52,8 +120,9 @@ def number_names(prefixes: Iterable[str], taken: Counter, used: set[str]) -> lis
 def name_layers(layers: Iterable[Layer]) -> None:
     """Names the unnamed among the layers of one graph, as a fresh Keras session would have.
 
-    Keras numbers layers when they are made, so the order of creation decides. Layers that belonged to a graph
-    before bring its counters along, and all of them share the joint counters from then on.
+    Keras numbers layers when they are made, so the order of creation decides. Layers that belonged
+    to a graph before bring its counters along, and all of them share the joint counters from then
+    on.
     """
     layers = list(layers)
     taken: Counter = Counter()

@@ -1,6 +1,7 @@
 """Keras's order of the calls and layers of a graph.
 
-`model.layers`, its indices and old weight files follow it: depth first, by depth, ties by the order of
+`model.layers`, its indices and old weight files follow it: depth first, by depth, ties by the order
+of
 traversal (`map_graph` in Keras's `ops/function.py`).
 """
 
@@ -16,8 +17,8 @@ def sort_graph(
 ) -> tuple[list[Node], list[nn.Module]]:
     """The calls behind `outputs` in Keras's order of execution, and their modules in Keras's order.
 
-    `stand_ins` says which inputs take the place of values inside the graph; the search goes no further there.
-    Inputs that lead nowhere are included.
+    `stand_ins` says which inputs take the place of values inside the graph; the search goes no
+    further there. Inputs that lead nowhere are included.
     """
     calls, first_seen = _post_order(outputs, stand_ins)
     node_depth: dict[Node, int] = {}

@@ -18,7 +18,8 @@ class Sequential(Model):
     """A stack of layers, each called on the output of the one before.
 
     Args:
-        layers: the layers, in order; an `Input` may come first. Without it the first call gives the input's shape.
+        layers: the layers, in order; an `Input` may come first. Without it the first call gives the
+            input's shape.
         name: the model's name; None for Keras's default, `sequential`.
         trainable: False freezes all layers.
 
@@ -40,10 +41,6 @@ class Sequential(Model):
         self._build_if_possible()
         if trainable is not None:
             self.trainable = trainable
-
-    @property
-    def default_name(self) -> str:
-        return "sequential"
 
     @property
     def layers(self) -> list[nn.Module]:

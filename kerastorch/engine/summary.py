@@ -29,7 +29,9 @@ def summarize(model: Model, expand_nested: bool = False) -> str:
     from rich.table import Table
 
     rows = list(_rows(model, expand_nested))
-    table = Table("Layer (type)", "Output Shape", title=f'Model: "{model.name}"', title_justify="left")
+    table = Table(
+        "Layer (type)", "Output Shape", title=f'Model: "{model.name}"', title_justify="left"
+    )
     table.add_column("Param #", justify="right")
     columns = 3
     if not _is_chain(model):  # Keras shows the connections only where they are not evident

@@ -1,7 +1,7 @@
 """Symbols and nodes: what a call of a layer on a symbol leaves behind.
 
-Nodes link backwards only, so a base never holds the heads that were put on it. They live as long as the process:
-a Model carries its own flat plan into copies and files and makes new nodes from it.
+Nodes link backwards only, so a base never holds the heads that were put on it. They live as long as
+the process: a Model carries its own flat plan into copies and files and makes new nodes from it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Node:
 
     Attributes:
         module: what runs: the layer, or the module that has taken its place in a model.
-        arguments: the positional arguments, each a Symbol or a structure of Symbols; none for an input.
+        arguments: the positional arguments, each a Symbol or a structure of Symbols; none for an
+            input.
         training: the mode that the call asked for, None where it follows the model's.
         outputs: the symbols made by the call.
     """

@@ -81,9 +81,7 @@ class Softmax(Layer):
         name, trainable: see `Layer`.
     """
 
-    def __init__(
-        self, axis: int | list[int] = -1, name: str | None = None, trainable: bool = True
-    ):
+    def __init__(self, axis: int | list[int] = -1, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
         self.axis = axis
 

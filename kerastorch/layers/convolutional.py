@@ -8,8 +8,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..activations import linear
 from ..activations import get as get_activation
+from ..activations import linear
 from ..engine.layer import Layer, native
 from ..engine.layout import Shape, join_shape, split_shape
 from ..initializers import fill_
@@ -54,7 +54,9 @@ class SamePaddedConv2d(nn.Conv2d):
         self.padding = padding
 
     def reset_parameters(self) -> None:
-        fill_(self.weight, self.kernel_initializer, self.keras_kernel_shape, self._from_keras_kernel)
+        fill_(
+            self.weight, self.kernel_initializer, self.keras_kernel_shape, self._from_keras_kernel
+        )
         if self.bias is not None:
             fill_(self.bias, self.bias_initializer, tuple(self.bias.shape))
 
@@ -156,19 +158,22 @@ class Conv2D(_Convolution2D):
         filters: the number of output channels.
         kernel_size: height and width of the window, in pixels.
         strides: steps of the window; where > 1, `dilation_rate` must be 1.
-        padding: `"valid"` (none) or `"same"` (ceil(size / stride) outputs, the larger half of the zeros at the end).
+        padding: `"valid"` (none) or `"same"` (ceil(size / stride) outputs, the larger half of the
+            zeros at the end).
         data_format: see `Layer`.
         dilation_rate: the distance of the window's samples.
         groups: how many groups the channels are convolved in.
         activation: a name of Keras's, a function or None.
         use_bias: whether a bias is added.
         kernel_initializer, bias_initializer: names or configs of Keras's initialisers.
-        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: configs of
-            Keras, carried along for Keras; weight decay is the torch optimiser's.
+        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint,
+            bias_constraint: configs of Keras, carried along for Keras; weight decay is the torch
+                optimiser's.
         name, trainable: see `Layer`.
 
     Raises:
-        ValueError: an argument is out of range, or the input has another rank or number of channels.
+        ValueError: an argument is out of range, or the input has another rank or number of
+            channels.
     """
 
     kernel_initializer: Any = "glorot_uniform"
@@ -248,8 +253,8 @@ class Conv2d(Conv2D, SamePaddedConv2d):
 class DepthwiseConv2D(_Convolution2D):
     """Depthwise 2-D convolution (`keras.layers.DepthwiseConv2D`): each channel on its own.
 
-    Takes (N, C, H, W) and gives (N, C * depth_multiplier, H', W'). Its native class is an `nn.Conv2d` with one group
-    a channel.
+    Takes (N, C, H, W) and gives (N, C * depth_multiplier, H', W'). Its native class is an
+    `nn.Conv2d` with one group a channel.
 
     Args:
         depth_multiplier: how many outputs each channel has.
@@ -331,8 +336,9 @@ class DepthwiseConv2d(DepthwiseConv2D, SamePaddedDepthwiseConv2d):
 class SeparableConv2D(_Convolution2D):
     """Depthwise separable 2-D convolution (`keras.layers.SeparableConv2D`).
 
-    Takes (N, C, H, W) and gives (N, filters, H', W'). Its children `depthwise` and `pointwise` are `nn.Conv2d`s, so
-    the keys in `state_dict` are `depthwise.weight`, `pointwise.weight` and `pointwise.bias`.
+    Takes (N, C, H, W) and gives (N, filters, H', W'). Its children `depthwise` and `pointwise` are
+    `nn.Conv2d`s, so the keys in `state_dict` are `depthwise.weight`, `pointwise.weight` and
+    `pointwise.bias`.
 
     Args:
         filters: the number of output channels.

@@ -20,16 +20,17 @@ from .activation import activate
 class Dense(Layer):
     """Fully connected layer along Keras's last axis (`keras.layers.Dense`).
 
-    Takes (N, ..., features) and gives (N, ..., units); of an image the features are the channels. Its native class is
-    an `nn.Linear`.
+    Takes (N, ..., features) and gives (N, ..., units); of an image the features are the channels.
+    Its native class is an `nn.Linear`.
 
     Args:
         units: the number of output features.
         activation: a name of Keras's, a function or None.
         use_bias: whether a bias is added.
         kernel_initializer, bias_initializer: names or configs of Keras's initialisers.
-        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: configs of
-            Keras, carried along for Keras; weight decay is the torch optimiser's.
+        kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint,
+            bias_constraint: configs of Keras, carried along for Keras; weight decay is the torch
+                optimiser's.
         name, trainable: see `Layer`.
 
     Raises:

@@ -84,7 +84,9 @@ class Concatenate(Layer):
     def compute_output_shape(self, shapes: list[Shape]) -> Shape:
         _check_several(self, shapes)
         if len({len(shape) for shape in shapes}) > 1:
-            raise ValueError(f"Layer {self.name!r} cannot join inputs of different ranks: {shapes}.")
+            raise ValueError(
+                f"Layer {self.name!r} cannot join inputs of different ranks: {shapes}."
+            )
         axis = self.axis % len(shapes[0])
         result = []
         for position, sizes in enumerate(zip(*shapes, strict=True)):

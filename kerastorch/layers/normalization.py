@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -19,9 +17,10 @@ from ..initializers import fill_
 class BatchNormalization(Layer):
     """Batch normalisation (`keras.layers.BatchNormalization`).
 
-    Takes and gives (N, C, H, W), (N, C), (N, L, C) or (N, C, D, H, W). Its native class is an `nn.BatchNorm2d` (1d, 3d), whose
-    momentum is one minus Keras's. Unlike torch, the moving variance takes the biased variance of the batch, a batch of one
-    value per channel gives beta, and a layer that is not trainable runs in inference mode.
+    Takes and gives (N, C, H, W), (N, C), (N, L, C) or (N, C, D, H, W). Its native class is an
+    `nn.BatchNorm2d` (1d, 3d), whose momentum is one minus Keras's. Unlike torch, the moving
+    variance takes the biased variance of the batch, a batch of one value per channel gives beta,
+    and a layer that is not trainable runs in inference mode.
 
     Args:
         axis: the axis of the features in Keras's layout.
@@ -29,14 +28,16 @@ class BatchNormalization(Layer):
         epsilon: what is added to the variance.
         center: whether beta is added.
         scale: whether gamma is multiplied.
-        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: names or configs of
-            Keras's initialisers.
-        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: configs of Keras, carried along.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer:
+            names or configs of Keras's initialisers.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: configs of Keras,
+            carried along.
         synchronized: whether the statistics are those of the batches of all processes together.
         name, trainable: see `Layer`.
 
     Raises:
-        ValueError: the input's rank is not 2 to 5, or its features are unknown or of another number.
+        ValueError: the input's rank is not 2 to 5, or its features are unknown or of another
+            number.
     """
 
     built = False
@@ -109,9 +110,13 @@ class BatchNormalization(Layer):
     def _features(self, shape: Shape) -> int:
         features = shape[self.axis]
         if features is None:
-            raise ValueError(f"Layer {self.name!r} needs to know the size of axis {self.axis}; got {shape}.")
+            raise ValueError(
+                f"Layer {self.name!r} needs to know the size of axis {self.axis}; got {shape}."
+            )
         if self.built and features != self.num_features:
-            raise ValueError(f"Layer {self.name!r} takes {self.num_features} features; got {features}.")
+            raise ValueError(
+                f"Layer {self.name!r} takes {self.num_features} features; got {features}."
+            )
         return features
 
 
@@ -152,7 +157,9 @@ class _BatchNorm(BatchNormalization):
         # torch's update takes the unbiased variance n / (n - 1) * var; Keras's takes var itself.
         n = x.numel() // x.shape[1]
         kept = 1 - self.momentum
-        updated = self.running_var.clone()  # editing the buffer itself would break compiled training
+        updated = (
+            self.running_var.clone()
+        )  # editing the buffer itself would break compiled training
         y = torch.batch_norm(  # without the check of F.batch_norm, which refuses n = 1
             x,
             self.weight,

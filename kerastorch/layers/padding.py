@@ -1,7 +1,8 @@
 """TensorFlow's `same` padding, and the output sizes that it and `valid` give.
 
-`same` keeps ceil(size / stride) outputs; the padding depends on the size at run time and its larger half goes to the
-end. Where both halves are equal the operation's own padding does it, without a copy.
+`same` keeps ceil(size / stride) outputs; the padding depends on the size at run time and its larger
+half goes to the end. Where both halves are equal the operation's own padding does it, without a
+copy.
 """
 
 from __future__ import annotations

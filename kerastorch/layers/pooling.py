@@ -78,9 +78,9 @@ class _Pooling2D(Layer):
 def _same_pooling(size: int, window: int, stride: int) -> tuple[int, int, bool]:
     """How torch's pooling does `same` along an axis without padding a copy of the input.
 
-    Returns its padding on both sides, how many outputs to skip at the start, and whether windows may reach over
-    the end. With a stride the extra row at the end is such a reach; without one it is had by padding the larger
-    half on both sides and skipping the first output.
+    Returns its padding on both sides, how many outputs to skip at the start, and whether windows
+    may reach over the end. With a stride the extra row at the end is such a reach; without one it
+    is had by padding the larger half on both sides and skipping the first output.
     """
     before, after = same_padding(size, window, stride)
     if before == after:

@@ -45,11 +45,12 @@ class Rescaling(Layer):
 class Normalization(Layer):
     """`(x - mean) / sqrt(variance)` with fixed statistics (`keras.layers.Normalization`).
 
-    The statistics are the buffers `mean` and `variance` (and `count`, Keras's number of samples seen) unless they are
-    given, in which case the layer has no weights.
+    The statistics are the buffers `mean` and `variance` (and `count`, Keras's number of samples
+    seen) unless they are given, in which case the layer has no weights.
 
     Args:
-        axis: the axes of Keras's layout that have statistics of their own; None for one pair for all.
+        axis: the axes of Keras's layout that have statistics of their own; None for one pair for
+            all.
         mean, variance: the statistics; both or neither.
         invert: do the opposite, `mean + x * sqrt(variance)`.
         name, trainable: see `Layer`.
@@ -79,10 +80,14 @@ class Normalization(Layer):
 
     def build(self, shape: Shape) -> None:
         rank = len(shape)
-        axes = () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
+        axes = (
+            () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
+        )
         axes = sorted(axis % rank for axis in axes)
         if any(shape[axis] is None for axis in axes):
-            raise ValueError(f"Layer {self.name!r} needs to know the sizes of axes {axes}; got {shape}.")
+            raise ValueError(
+                f"Layer {self.name!r} needs to know the sizes of axes {axes}; got {shape}."
+            )
         sizes = [shape[axis] for axis in axes]
         broadcast = [1] * rank
         for axis in axes:

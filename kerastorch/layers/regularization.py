@@ -19,8 +19,8 @@ class Dropout(Layer, nn.Dropout):
 
     Args:
         rate: the share, from 0 to 1.
-        noise_shape: the shape, in Keras's layout with the batch, that the choice is made for and broadcast from;
-            None for each element on its own. A size of None stands for the input's.
+        noise_shape: the shape, in Keras's layout with the batch, that the choice is made for and
+            broadcast from; None for each element on its own. A size of None stands for the input's.
         seed: kept for Keras's config; torch's generator makes the choice.
         name, trainable: see `Layer`.
     """
@@ -51,5 +51,7 @@ class Dropout(Layer, nn.Dropout):
         if self.noise_shape is None or not training:
             return F.dropout(x, self.p, training)
         shape = tensor_shape(self.noise_shape, self.data_format)
-        shape = [given if size is None else size for size, given in zip(shape, x.shape, strict=True)]
+        shape = [
+            given if size is None else size for size, given in zip(shape, x.shape, strict=True)
+        ]
         return x * F.dropout(torch.ones(shape, dtype=x.dtype, device=x.device), self.p)

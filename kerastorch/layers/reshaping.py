@@ -30,7 +30,8 @@ class ZeroPadding2D(Layer):
     """Zeros around images (`keras.layers.ZeroPadding2D`). Takes (N, C, H, W).
 
     Args:
-        padding: a number of pixels for all sides, (vertical, horizontal), or ((top, bottom), (left, right)).
+        padding: a number of pixels for all sides, (vertical, horizontal), or ((top, bottom), (left,
+            right)).
         data_format, name, trainable: see `Layer`.
     """
 
@@ -56,7 +57,8 @@ class Cropping2D(Layer):
     """Cuts the borders off images (`keras.layers.Cropping2D`). Takes (N, C, H, W).
 
     Args:
-        cropping: a number of pixels for all sides, (vertical, horizontal), or ((top, bottom), (left, right)).
+        cropping: a number of pixels for all sides, (vertical, horizontal), or ((top, bottom),
+            (left, right)).
         data_format, name, trainable: see `Layer`.
 
     Raises:
@@ -95,8 +97,8 @@ def _resized(layer: Layer, shape: Shape, sign: int, amounts: Margins) -> Shape:
 class Flatten(Layer):
     """One axis in place of all but the batch (`keras.layers.Flatten`).
 
-    Takes any rank and gives (N, features). An image's elements come in Keras's order, row by row with the channels
-    innermost, for either data format.
+    Takes any rank and gives (N, features). An image's elements come in Keras's order, row by row
+    with the channels innermost, for either data format.
     """
 
     def __init__(

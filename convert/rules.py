@@ -1,0 +1,86 @@
+"""How each layer's arrays lie in Keras and in torch: one table, both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from kerastorch.engine.layer import Layer, keras_class
+
+
+class Rule(NamedTuple):
+    """One array of a layer.
+
+    Attributes:
+        key: the tensor's key in the layer's `state_dict`.
+        to_torch: turns Keras's array into the tensor's layout; a view.
+        to_keras: turns the layer's tensor into Keras's layout; a view.
+    """
+
+    key: str
+    to_torch: Callable[[Tensor], Tensor]
+    to_keras: Callable[[Tensor], Tensor]
+
+
+def _same(key: str) -> Rule:
+    return Rule(key, lambda x: x, lambda x: x)
+
+
+def _matrix(key: str) -> Rule:
+    """(in, out) <-> (out, in)"""
+    return Rule(key, lambda x: x.t(), lambda x: x.t())
+
+
+def _kernel(key: str) -> Rule:
+    """(height, width, in, out) <-> (out, in, height, width)"""
+    return Rule(key, lambda x: x.permute(3, 2, 0, 1), lambda x: x.permute(2, 3, 1, 0))
+
+
+def _depthwise_kernel(key: str, multiplier: int) -> Rule:
+    """(height, width, channels, multiplier) <-> (channels * multiplier, 1, height, width), channel-major"""
+    return Rule(
+        key,
+        lambda x: x.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1),
+        lambda x: x.squeeze(1).unflatten(0, (-1, multiplier)).permute(2, 3, 0, 1),
+    )
+
+
+def _bias(layer: Layer, key: str = "bias") -> list[Rule]:
+    return [_same(key)] if layer.use_bias else []
+
+
+def _batch_normalization(layer: Layer) -> list[Rule]:
+    return [
+        *([_same("weight")] if layer.scale else []),
+        *([_same("bias")] if layer.center else []),
+        _same("running_mean"),
+        _same("running_var"),
+    ]
+
+
+# The arrays of each class in the order of Keras's `layer.weights`.
+_RULES: dict[str, Callable[[Layer], list[Rule]]] = {
+    "Conv2D": lambda layer: [_kernel("weight"), *_bias(layer)],
+    "DepthwiseConv2D": lambda layer: [
+        _depthwise_kernel("weight", layer.depth_multiplier),
+        *_bias(layer),
+    ],
+    "SeparableConv2D": lambda layer: [
+        _depthwise_kernel("depthwise.weight", layer.depth_multiplier),
+        _kernel("pointwise.weight"),
+        *_bias(layer, "pointwise.bias"),
+    ],
+    "Dense": lambda layer: [_matrix("weight"), *_bias(layer)],
+    "BatchNormalization": _batch_normalization,
+    "Normalization": lambda layer: [
+        _same(key) for key in ("mean", "variance", "count") if layer.input_mean is None
+    ],
+}
+
+
+def rules_for(layer: Layer) -> list[Rule]:
+    """The layer's arrays in Keras's order; none for a layer without weights."""
+    make_rules = _RULES.get(keras_class(type(layer)).__name__)
+    return make_rules(layer) if make_rules else []

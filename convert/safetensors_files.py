@@ -1,0 +1,95 @@
+"""`.safetensors` files: the weights of a model under their keys, and in the header what rebuilds the model."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kerastorch.engine import Model
+
+from .config import model_config
+from .errors import MissingFileError, WeightsError, mismatch
+
+FORMAT_VERSION = 1
+
+
+def save_safetensors(
+    model: Model, filepath: str | PathLike, source: dict[str, Any] | None = None
+) -> None:
+    """Saves a whole model.
+
+    Args:
+        model: the model.
+        filepath: where to; a file there is replaced.
+        source: what is known of the file that the weights come from (name, sha256, keras_version).
+    """
+    header = {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source}
+    weights = {key: tensor.contiguous() for key, tensor in _stored_tensors(model).items()}
+    save_file(weights, str(filepath), metadata={"format": "pt", "kerastorch": json.dumps(header)})
+
+
+def read_safetensors(model: Model, path: Path) -> dict[str, Tensor]:
+    """The weights for a model, memory-mapped, after every key and shape has been checked."""
+    expected = _stored_tensors(model)
+    with _open(path) as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    missing = [key for key in expected if key not in weights]
+    unexpected = [key for key in weights if key not in expected]
+    mismatched = [
+        f"{key} {tuple(tensor.shape)} from {tuple(weights[key].shape)}"
+        for key, tensor in expected.items()
+        if key in weights and tensor.shape != weights[key].shape
+    ]
+    if missing or unexpected or mismatched:
+        raise mismatch(
+            model.name,
+            path.name,
+            missing=missing,
+            unexpected=unexpected,
+            **{"shapes differ": mismatched},
+        )
+    return weights
+
+
+def saved_model_config(path: Path) -> dict[str, Any]:
+    """`class_name` and `config` of the model that was saved."""
+    with _open(path) as file:
+        header = (file.metadata() or {}).get("kerastorch")
+    if header is None:
+        raise WeightsError(
+            f"{str(path)!r} holds only weights: build the model and call its load_weights."
+        )
+    header = json.loads(header)
+    if header["format_version"] > FORMAT_VERSION:
+        raise WeightsError(
+            f"{str(path)!r} was written by a newer kerastorch (format {header['format_version']})."
+        )
+    return header["model"]
+
+
+def _open(path: Path):
+    if not path.exists():
+        raise MissingFileError(f"There is no file {str(path)!r}.")
+    try:
+        return safe_open(str(path), framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{str(path)!r} is no file of Keras and no whole .safetensors file: {error}"
+        ) from error
+
+
+def _stored_tensors(model: Model) -> dict[str, Tensor]:
+    """The tensors that a file holds: each once, without torch's own count of batches."""
+    stored: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen and not key.endswith("num_batches_tracked"):
+            seen.add(id(tensor))
+            stored[key] = tensor.detach()
+    return stored
