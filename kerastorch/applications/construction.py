@@ -38,11 +38,13 @@ def image_input(include_top, weights, input_tensor, input_shape, pooling, classe
     shape = image_shape(include_top, weights, input_shape, family)
     if input_tensor is None:
         return Input(shape)
-    if not isinstance(input_tensor, Symbol) or len(input_tensor.shape) != 4:
+    if not isinstance(input_tensor, Symbol):
         raise ValueError(
-            "input_tensor must be the Symbol of an image, from Input(...) or from a layer called "
-            f"on one; got {input_tensor!r}"
+            "input_tensor must be a Symbol, from Input(...) or from a layer called on one; "
+            f"got {type(input_tensor).__name__}"
         )
+    if input_tensor.ndim != 4:
+        raise ValueError(f"input_tensor must be a batch of images; got {input_tensor}")
     return input_tensor
 
 
@@ -77,6 +79,7 @@ def image_shape(include_top, weights, input_shape, family):
 
 
 def is_image_shape(shape):
+    """Whether `shape` has three entries, each an integer or None."""
     return (
         isinstance(shape, tuple | list)
         and len(shape) == 3

@@ -202,8 +202,8 @@ def _own_options(record: ModelRecord, **options) -> dict:
 def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
     """The model with its published weights in every layer but the classifier."""
     published = dict(options, weights="imagenet", input_shape=None, classifier_activation=None)
-    state = record.constructor(**published).state_dict()
     model = record.constructor(weights=None, classes=classes, **options)
+    state = record.constructor(**published).state_dict()
     own = model.state_dict()
     taken = {key: state[key] for key in own if key.rpartition(".")[0] != record.classifier}
     misfits = [key for key in taken if taken[key].shape != own[key].shape]
