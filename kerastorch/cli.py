@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
 from . import __version__, activations, create_model, list_models, load_model
 from .applications.construction import PublishedWeightsError
@@ -126,6 +127,9 @@ def _open_model(
         model = load_model(source)
         return model, _application_in(model)
     record = get_record(source)
+    if not pretrained:
+        with torch.device("meta"):  # nothing will be computed
+            return create_model(source), record
     try:
         return create_model(source, pretrained, classifier_activation="softmax"), record
     except PublishedWeightsError:
