@@ -65,7 +65,7 @@ def convert(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Classifies pictures and prints a table of the best classes of each."""
-    model, record = _open_model(options.model_or_file, options, pretrained=True)
+    model, record = _open_model(options.model_or_file, options)
     recipe = _recipe(model, record, options)
     classes = _number_of_classes(model)
     labels = _read_labels(options.labels, classes) if options.labels else None
@@ -101,7 +101,7 @@ def list_published(options: argparse.Namespace) -> None:
 
 def summary(options: argparse.Namespace) -> None:
     """Prints Keras's table of a model's layers."""
-    model, _ = _open_model(options.model_or_file, options)
+    model, _ = _open_model(options.model_or_file, options, with_weights=False)
     model.summary(expand_nested=options.expand_nested)
 
 
@@ -109,7 +109,7 @@ def summary(options: argparse.Namespace) -> None:
 
 
 def _open_model(
-    source: str, options: argparse.Namespace, pretrained: bool = False
+    source: str, options: argparse.Namespace, with_weights: bool = True
 ) -> tuple[Model, ModelRecord | None]:
     """The model that a name or file stands for, and the record of the application in it."""
     if options.model is not None:
@@ -127,11 +127,11 @@ def _open_model(
         model = load_model(source)
         return model, _application_in(model)
     record = get_record(source)
-    if not pretrained:
+    if not with_weights:
         with torch.device("meta"):  # nothing will be computed
             return create_model(source), record
     try:
-        return create_model(source, pretrained, classifier_activation="softmax"), record
+        return create_model(source, pretrained=True, classifier_activation="softmax"), record
     except PublishedWeightsError:
         raise ValueError(
             f"the published weights of {record.name} cannot be fetched yet; "

@@ -249,6 +249,7 @@ def damaged_files():
         ("convert nowhere.h5 -o out.safetensors --model vgg16", "nowhere.h5"),
         ("convert small.safetensors -o nowhere/out.safetensors", "nowhere/out.safetensors"),
         ("convert small.safetensors -o out.h5", ".safetensors"),
+        ("convert xception -o out.safetensors", "cannot be fetched yet"),
         ("predict xception a.png", "cannot be fetched yet"),
         ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|none"),
         ("predict small.safetensors nowhere.png --preprocess tf", "nowhere.png: No such file"),
