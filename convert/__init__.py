@@ -1,7 +1,8 @@
 """Keras files <-> Model: reading, matching, transposing, rebuilding.
 
 Imported as `kerastorch.convert`. A file is read into plain data (`keras_files`), a model is rebuilt
-from its config (`config`), the stored layers are matched to the model's (`matching`), and each array is turned by the rule of its layer's class (`rules`).
+from its config (`config`), the stored layers are matched to the model's (`matching`),
+and each array is turned by the rule of its layer's class (`rules`).
 """
 
 from .errors import MissingFileError, UnsupportedLayersError, WeightsError

@@ -179,7 +179,7 @@ def _as_stacked(layer: Layer) -> Layer | Symbol:
 
 
 def _frozen(config: dict[str, Any]) -> bool | None:
-    """What `trainable` says to a model: only False goes through to its layers, which have their own."""
+    """What a config's `trainable` says to a model: only False goes on to its layers."""
     return False if config.get("trainable") is False else None
 
 

@@ -14,7 +14,7 @@ class MissingFileError(WeightsError, FileNotFoundError):
 
 
 class UnsupportedLayersError(ValueError):
-    """A model uses layers, or arguments of layers, that are not supported; all of them are named."""
+    """A model uses layers, or arguments of layers, that are not supported; it names them all."""
 
     def __init__(self, found: Sequence[str]):
         super().__init__(

@@ -1,4 +1,4 @@
-"""Reading Keras's files into plain data: stored layers with their arrays in order, and the config if there is one."""
+"""Reading Keras's files into plain data: stored layers, their arrays in order, and the config."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def signature(path: Path) -> bytes:
 
 @contextmanager
 def open_keras_file(path: Path) -> Iterator[KerasFile]:
-    """Opens a `.keras`, `.weights.h5` or legacy `.h5` file for a `with` block, in which its arrays can be read."""
+    """Opens a `.keras`, `.weights.h5` or legacy `.h5` file; its arrays can be read in the block."""
     first = signature(path)
     try:
         if first.startswith(ZIP_SIGNATURE):

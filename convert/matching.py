@@ -128,7 +128,7 @@ def _match_by_name(
 def _match_nested(
     model: Model, stored: StoredLayer, file_name: str
 ) -> list[tuple[Layer, StoredLayer]]:
-    """A nested model's arrays lie in one group, first those that were trainable, named `layer/variable`."""
+    """A nested model's arrays lie in one group, trainable ones first, named `layer/variable`."""
     arrays: dict[str, list[h5py.Dataset]] = {}
     for array in stored.arrays:
         layer_name = array.name.split(f"/{stored.name}/", 1)[1].rpartition("/")[0]
@@ -151,8 +151,8 @@ def _keras_layers(model: Model) -> Iterator[Layer]:
     for layer in model.layers:
         if not isinstance(layer, Layer):
             raise WeightsError(
-                f"{model.name!r} has a {type(layer).__name__} in the place of a layer: load Keras weights before "
-                "you replace layers."
+                f"{model.name!r} has a {type(layer).__name__} in the place of a layer: "
+                "load Keras weights before you replace layers."
             )
         yield layer
 

@@ -39,7 +39,7 @@ def _kernel(key: str) -> Rule:
 
 
 def _depthwise_kernel(key: str, multiplier: int) -> Rule:
-    """(height, width, channels, multiplier) <-> (channels * multiplier, 1, height, width), channel-major"""
+    """(height, width, channels, multiplier) <-> (channels * multiplier, 1, height, width)"""
     return Rule(
         key,
         lambda x: x.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1),

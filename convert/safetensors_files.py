@@ -1,4 +1,4 @@
-"""`.safetensors` files: the weights of a model under their keys, and in the header what rebuilds the model."""
+"""`.safetensors` files: a model's weights under their keys, and its config in the header."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     import kerastorch
     model = kerastorch.load_model("model.keras")            # a user's file
-    model = kerastorch.applications.Xception(weights=path)  # Keras's door: its signature and defaults
+    model = kerastorch.applications.Xception(weights=path)  # Keras's door, with its defaults
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 
 `import kerastorch` costs little more than `import torch`: what needs torchvision, h5py or PIL loads
@@ -18,12 +18,51 @@ if (_Path(__file__).parents[1] / "hubconf.py").is_file():
     __path__.append(str(_Path(__file__).parents[1]))
 
 from . import activations, applications, config, initializers, layers, models
-from .applications import create_model, list_models
+from .applications import (
+    VGG16,
+    VGG19,
+    DenseNet121,
+    DenseNet169,
+    DenseNet201,
+    InceptionResNetV2,
+    InceptionV3,
+    MobileNet,
+    MobileNetV2,
+    NASNetLarge,
+    NASNetMobile,
+    ResNet50,
+    ResNet50V2,
+    ResNet101,
+    ResNet101V2,
+    ResNet152,
+    ResNet152V2,
+    Xception,
+    create_model,
+    list_models,
+)
 from .config import image_data_format, set_image_data_format
 from .engine import Input, Layer, Model, Sequential, Symbol
 from .models import load_model
 
 __all__ = [
+    "DenseNet121",
+    "DenseNet169",
+    "DenseNet201",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "NASNetLarge",
+    "NASNetMobile",
+    "ResNet50",
+    "ResNet50V2",
+    "ResNet101",
+    "ResNet101V2",
+    "ResNet152",
+    "ResNet152V2",
+    "VGG16",
+    "VGG19",
+    "Xception",
     "Input",
     "Layer",
     "Model",

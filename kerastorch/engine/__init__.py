@@ -1,4 +1,4 @@
-"""Symbols, layers and models: how architectures written in Keras's functional style become plain modules."""
+"""Symbols, layers and models: what makes plain modules of Keras's functional style."""
 
 from .input import Input, InputLayer
 from .layer import Layer

@@ -125,10 +125,10 @@ class Layer(nn.Module):
             self.trainable = False  # now that there are parameters
 
     def build(self, *shapes: Shape) -> None:
-        """Makes the parameters for inputs of these Keras shapes. Layers with parameters override it."""
+        """Makes the parameters for inputs of these Keras shapes; layers with any override it."""
 
     def become(self, native: type[Layer], *args, **kwargs) -> None:
-        """Turns this layer into its native class, made by torch's constructor with these arguments."""
+        """Turns this layer into its native class, with these arguments of torch's constructor."""
         hooks = {key: value for key, value in self.__dict__.items() if "_hook" in key}
         self.__class__ = native
         native.__init__(self, *args, **kwargs)
@@ -187,9 +187,10 @@ class Layer(nn.Module):
 
 
 def native(of: type[Layer]):
-    """Makes the decorated class the native class of a Keras layer: `Conv2D.Conv2d` is called `Conv2D`.
+    """Makes the decorated class the native class of a Keras layer.
 
-    It stands in the Keras class under its own name, where pickle finds it.
+    It takes the Keras class's name, and stands in that class under its own (`Conv2D.Conv2d`), where
+    pickle finds it.
     """
 
     def decorate(cls: type[Layer]) -> type[Layer]:

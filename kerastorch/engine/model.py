@@ -58,7 +58,9 @@ class Plan(NamedTuple):
 
 
 class Functional(Layer):
-    """Layers from `inputs` to `outputs`, with Keras's names, order and numbers. Its public name is `Model`.
+    """Layers from `inputs` to `outputs`, with Keras's names, order and numbers.
+
+    Its public name is `Model`.
 
     The children are the layers under their names (`naming.child_keys`), in Keras's order. `forward`
     follows the plan,
@@ -140,7 +142,7 @@ class Functional(Layer):
             call(step.key, step.arguments, step.outputs, step.training)
 
     def _replace_child(self, key: str, module: nn.Module) -> None:
-        """Lets a module that has taken a layer's place be used by models that are cut from now on."""
+        """Lets models that are cut from now on use a module that has taken a layer's place."""
         name = next(name for name, layer_key in self._keys.items() if layer_key == key)
         if isinstance(module, Layer) and not module.is_named:
             module._name = name
@@ -346,7 +348,7 @@ class Functional(Layer):
         load_weights(self, filepath)
 
     def save_weights(self, filepath: str | PathLike) -> None:
-        """Saves the model as `.safetensors`: the weights, and in the header what rebuilds the model."""
+        """Saves the weights as `.safetensors`, and in the header what rebuilds the model."""
         from ..convert import save_safetensors
 
         save_safetensors(self, filepath)
@@ -394,8 +396,8 @@ def _check_symbols(structure: Any) -> None:
     for leaf in flatten(structure):
         if not isinstance(leaf, Symbol):
             raise ValueError(
-                "A Model's inputs and outputs are Symbols, from Input and from layers called on Symbols; "
-                f"got {type(leaf).__name__}."
+                "A Model's inputs and outputs are Symbols, from Input and from layers called on "
+                f"Symbols; got {type(leaf).__name__}."
             )
 
 

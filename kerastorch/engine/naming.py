@@ -98,14 +98,14 @@ RESERVED_KEYS = frozenset(
 
 
 def snake_case(class_name: str) -> str:
-    """Keras's spelling of a class name as a layer name: `BatchNormalization` -> `batch_normalization`."""
+    """A class name as Keras spells it in layer names: `ZeroPadding2D` -> `zero_padding2d`."""
     name = re.sub(r"\W+", "", class_name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def number_names(prefixes: Iterable[str], taken: Counter, used: set[str]) -> list[str]:
-    """The next name for each prefix: `add`, `add_1`, ...; `taken` counts the numbers given out so far."""
+    """The next name for each prefix: `add`, `add_1`, ...; `taken` counts those given out so far."""
     names = []
     for prefix in prefixes:
         name = None
@@ -138,7 +138,7 @@ def name_layers(layers: Iterable[Layer]) -> None:
 
 
 def child_keys(names: Iterable[str]) -> dict[str, str]:
-    """For each layer name the key of its child module: the name, escaped where nn.Module cannot carry it."""
+    """The key of each layer's child module: its name, escaped where nn.Module cannot carry it."""
     keys: dict[str, str] = {}
     used: set[str] = set()
     for name in names:

@@ -45,7 +45,7 @@ def _parents(node: Node, stand_ins: Mapping[Symbol, Symbol]) -> list[Node]:
 def _post_order(
     outputs: Sequence[Symbol], stand_ins: Mapping[Symbol, Symbol]
 ) -> tuple[list[Node], dict[nn.Module, int]]:
-    """The calls in the order in which a depth-first search leaves them, and when it first meets each module.
+    """The calls as a depth-first search leaves them, and when it first meets each module.
 
     The search keeps its own stack: a deep model would exhaust Python's.
     """

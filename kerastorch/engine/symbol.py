@@ -77,7 +77,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The name of the layer in its model; it stays when another module takes the layer's place."""
+        """The layer's name in its model; it stays when another module takes the layer's place."""
         return self._name if self._name is not None else self.module.name
 
     def replace_module(self, module: nn.Module, name: str) -> None:

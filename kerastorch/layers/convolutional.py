@@ -18,7 +18,7 @@ from .padding import check_padding, output_sizes, pad_same, pair
 
 
 class SamePaddedConv2d(nn.Conv2d):
-    """`nn.Conv2d` that takes `padding="same"` with any stride, as TensorFlow means it, and starts as Keras does."""
+    """`nn.Conv2d` with TensorFlow's `padding="same"` for any stride, initialised as by Keras."""
 
     kernel_initializer: Any = "glorot_uniform"
     bias_initializer: Any = "zeros"
@@ -225,8 +225,8 @@ class Conv2D(_Convolution2D):
         _, channels = self._check_input(shape)
         if channels % self.groups or self.filters % self.groups:
             raise ValueError(
-                f"Layer {self.name!r}: {channels} channels and {self.filters} filters do not divide into "
-                f"{self.groups} groups."
+                f"Layer {self.name!r}: {channels} channels and {self.filters} filters do not "
+                f"divide into {self.groups} groups."
             )
         self.become(
             Conv2D.Conv2d,

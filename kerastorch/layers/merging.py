@@ -13,7 +13,7 @@ from ..engine.layout import Shape, from_keras_layout, tensor_axis
 
 
 class _Merge(Layer):
-    """Combines a list of inputs element by element, broadcasting as Keras does: axes are added behind the batch."""
+    """Combines inputs element by element; like Keras it adds missing axes behind the batch."""
 
     def __init__(self, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
@@ -53,14 +53,14 @@ def _with_rank(x: Tensor, rank: int, data_format: str) -> Tensor:
 
 
 class Add(_Merge):
-    """Sum of its inputs (`keras.layers.Add`). Takes a list of tensors of shapes that broadcast."""
+    """Sum of its inputs (`keras.layers.Add`), a list of tensors that broadcast."""
 
     def _merge(self, inputs: list[Tensor]) -> Tensor:
         return functools.reduce(operator.add, inputs)
 
 
 class Multiply(_Merge):
-    """Product of its inputs (`keras.layers.Multiply`). Takes a list of tensors of shapes that broadcast."""
+    """Product of its inputs (`keras.layers.Multiply`), a list of tensors that broadcast."""
 
     def _merge(self, inputs: list[Tensor]) -> Tensor:
         return functools.reduce(operator.mul, inputs)

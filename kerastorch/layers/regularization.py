@@ -13,7 +13,7 @@ from ..engine.layout import tensor_shape
 
 
 class Dropout(Layer, nn.Dropout):
-    """Sets a share of the elements to zero in training and scales the others up (`keras.layers.Dropout`).
+    """Zeroes a share of the elements in training and scales up the others (`keras.layers.Dropout`).
 
     An `nn.Dropout`. It stays active in training where `trainable` is False, as in Keras.
 
