@@ -6,7 +6,7 @@
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 
 `import kerastorch` costs little more than `import torch`: what needs torchvision, h5py or PIL loads
-    when used.
+when used.
 """
 
 from pathlib import Path as _Path

@@ -69,5 +69,5 @@ def check_data_format(data_format: str | None) -> str:
 
 
 def floatx() -> str:
-    """The default float type of arrays made from images, `"float32"` unless `keras.json` says otherwise."""
+    """The float type of arrays made from images: `"float32"` unless `keras.json` says otherwise."""
     return _settings().get("floatx", "float32")

@@ -181,8 +181,7 @@ class Layer(nn.Module):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Copies and files leave the graph behind; a Model makes new nodes for its layers from its
-        # plan.
+        # Copies and files leave the graph behind; a Model makes new nodes from its plan.
         return {**self.__dict__, "_nodes": []}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,47 +14,12 @@ from torch import Tensor, nn
 
 from .input import Input
 from .layer import Layer, flatten_shapes
-from .layout import Shape, from_keras_layout, to_keras_layout
+from .layout import from_keras_layout, to_keras_layout
 from .naming import child_keys, name_layers, near_matches
 from .order import sort_graph
+from .plan import Step, make_plan
 from .structure import flatten, map_structure
 from .symbol import Node, Symbol
-
-
-class Step(NamedTuple):
-    """One call of a child: plain data, so a plan is copied and pickled without its symbols.
-
-    Attributes:
-        key: the child's key.
-        arguments: the positional arguments, each the slot of a value or a structure of slots.
-        training: the mode that the call asked for, None where it follows the model's.
-        outputs: the slots that the results go to.
-        free: the slots whose values no later step needs.
-    """
-
-    key: str
-    arguments: tuple
-    training: bool | None
-    outputs: tuple[int, ...]
-    free: tuple[int, ...]
-
-
-class Plan(NamedTuple):
-    """What `Model.forward` does.
-
-    Attributes:
-        sources: key and slot of each input layer.
-        steps: the calls, in Keras's order of execution.
-        inputs: the structure of slots that the arguments of `forward` go to.
-        outputs: the structure of slots that `forward` gives back.
-        shapes: Keras's shape of the value in each slot.
-    """
-
-    sources: tuple[tuple[str, int], ...]
-    steps: tuple[Step, ...]
-    inputs: Any
-    outputs: Any
-    shapes: tuple[Shape, ...]
 
 
 class Functional(Layer):
@@ -63,10 +28,9 @@ class Functional(Layer):
     Its public name is `Model`.
 
     The children are the layers under their names (`naming.child_keys`), in Keras's order. `forward`
-    follows the plan,
-    which refers to children by key: a child that is replaced (`model.block1_conv1 = ...`) is used
-        by each call of it,
-    and by models cut from this one afterwards. A model is a layer, so models nest.
+    follows the plan, which refers to children by key: a child that is replaced
+    (`model.block1_conv1 = ...`) is used by each call of it, and by models cut from this one
+    afterwards. A model is a layer, so models nest.
 
     Args:
         inputs: a Symbol or a structure (list, tuple, dict) of Symbols; where one is not an `Input`,
@@ -112,12 +76,13 @@ class Functional(Layer):
         self._keys = child_keys(names[module] for module in modules)
         for module in modules:
             self._modules[self._keys[names[module]]] = module
-        slots = {symbol: slot for slot, symbol in enumerate(_symbols_of(nodes))}
-        self._plan = _make_plan(nodes, self._keys, inputs, outputs, slots, stand_ins)
-        self._symbols = list(slots)
-        self._calls = {
-            key: [node for node in nodes if node.name == name] for name, key in self._keys.items()
-        }
+        symbols = [symbol for node in nodes for symbol in node.outputs]
+        slots = {symbol: slot for slot, symbol in enumerate(symbols)}
+        self._plan = make_plan(nodes, self._keys, inputs, outputs, slots, stand_ins)
+        self._symbols = symbols
+        self._calls = {key: [] for key in self._keys.values()}
+        for node in nodes:
+            self._calls[self._keys[node.name]].append(node)
 
     def _link(self) -> None:
         """Makes the nodes and Symbols anew from the plan and the children."""
@@ -259,7 +224,7 @@ class Functional(Layer):
         if isinstance(inputs, dict) and not isinstance(self._plan.inputs, dict):
             inputs = [inputs[name] for name in self.input_names]
         values = flatten(inputs)
-        expected = len(self._plan.sources)
+        expected = len(flatten(self._plan.inputs))
         if len(values) != expected:
             raise ValueError(f"{self.name} takes {expected} inputs; got {len(values)}.")
         return values
@@ -409,48 +374,6 @@ def _check_graph(inputs: list[Symbol], nodes: list[Node], names: Iterable[str]) 
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise ValueError(f"Layer names must be unique in a model; used more than once: {repeated}.")
-
-
-def _symbols_of(nodes: list[Node]) -> Iterator[Symbol]:
-    for node in nodes:
-        yield from node.outputs
-
-
-def _make_plan(
-    nodes: list[Node],
-    keys: Mapping[str, str],
-    inputs: Any,
-    outputs: Any,
-    slots: Mapping[Symbol, int],
-    stand_ins: Mapping[Symbol, Symbol],
-) -> Plan:
-    def slots_of(structure: Any) -> Any:
-        return map_structure(lambda symbol: slots[stand_ins.get(symbol, symbol)], structure)
-
-    calls = [node for node in nodes if not node.is_input]
-    last_use = {
-        slots_of(symbol): position
-        for position, node in enumerate(calls)
-        for symbol in (*node.outputs, *node.inputs)
-    }
-    kept = set(flatten(slots_of(outputs)))
-    free: dict[int, list[int]] = defaultdict(list)
-    for slot, position in last_use.items():
-        if slot not in kept:
-            free[position].append(slot)
-    steps = tuple(
-        Step(
-            keys[node.name],
-            slots_of(node.arguments),
-            node.training,
-            tuple(slots[symbol] for symbol in node.outputs),
-            tuple(free[position]),
-        )
-        for position, node in enumerate(calls)
-    )
-    sources = tuple((keys[node.name], slots[node.outputs[0]]) for node in nodes if node.is_input)
-    shapes = tuple(symbol.shape for symbol in slots)
-    return Plan(sources, steps, slots_of(inputs), slots_of(outputs), shapes)
 
 
 def _unpack_singleton(structure: Any) -> Any:

@@ -1,8 +1,7 @@
 """Keras's order of the calls and layers of a graph.
 
-`model.layers`, its indices and old weight files follow it: depth first, by depth, ties by the order
-of
-traversal (`map_graph` in Keras's `ops/function.py`).
+`model.layers`, its indices and old weight files follow it: by depth, the farthest from the outputs
+first, ties in the order of a depth-first search (`map_graph` in Keras's `ops/function.py`).
 """
 
 from collections.abc import Mapping, Sequence
