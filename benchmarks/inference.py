@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py [MODEL ...] [--batch 8] [--rounds 9]
 
-Prints each model's median time, its twin's, and the median of the ratios of neighbouring calls, which
-holds on a machine whose speed drifts. Below 1.00 kerastorch is faster.
+Prints each model's median time, its twin's, and the median of the ratios of neighbouring calls,
+which holds on a machine whose speed drifts. Below 1.00 kerastorch is faster.
 """
 
 import argparse

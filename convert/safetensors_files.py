@@ -26,12 +26,22 @@ def save_safetensors(
 
     Args:
         model: the model.
-        filepath: where to; a file there is replaced.
+        filepath: where to, ending in `.safetensors`; a file there is replaced.
         source: what is known of the file that the weights come from (name, sha256, keras_version).
+
+    Raises:
+        ValueError: the name has another ending, or a module in the model has no Keras config.
+        OSError: the file cannot be written.
     """
+    path = Path(filepath)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"Weights are saved as .safetensors; {path.name!r} ends otherwise.")
     header = {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source}
     weights = {key: tensor.contiguous() for key, tensor in _stored_tensors(model).items()}
-    save_file(weights, str(filepath), metadata={"format": "pt", "kerastorch": json.dumps(header)})
+    try:
+        save_file(weights, path, metadata={"format": "pt", "kerastorch": json.dumps(header)})
+    except SafetensorError as error:
+        raise OSError(f"{str(path)!r} cannot be written: {error}") from error
 
 
 def read_safetensors(model: Model, path: Path) -> dict[str, Tensor]:

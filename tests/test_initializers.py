@@ -99,7 +99,8 @@ def test_moments(initializer, mean, stddev):
 
 def test_truncated_normal_ends_at_two_standard_deviations():
     values = filled(initializers.TruncatedNormal(1.0, 0.5), (300, 200))
-    assert 0 <= values.min() < 0.01 and 1.99 < values.max() <= 2
+    assert 0 <= values.min() < 0.01
+    assert 1.99 < values.max() <= 2
 
 
 def test_constants():
@@ -160,7 +161,8 @@ def test_seeds(name):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(name, dtype):
     values = filled(name, (30, 20), dtype=dtype)
-    assert values.dtype == dtype and values.isfinite().all()
+    assert values.dtype == dtype
+    assert values.isfinite().all()
 
 
 def test_functions_of_the_shape():
@@ -174,7 +176,9 @@ def test_functions_of_the_shape():
 def test_parameters_meta_tensors_and_no_initializer():
     parameter = torch.nn.Parameter(torch.zeros(20, 30))
     initializers.fill_(parameter, None, (30, 20))
-    assert parameter.is_leaf and parameter.grad_fn is None and parameter.abs().max() > 0
+    assert parameter.is_leaf
+    assert parameter.grad_fn is None
+    assert parameter.abs().max() > 0
     state = torch.get_rng_state()
     initializers.fill_(torch.empty(20, 30, device="meta"), "he_normal", (30, 20))
     assert torch.equal(state, torch.get_rng_state())
@@ -224,7 +228,8 @@ def test_snake_case_names_and_aliases():
     assert initializers.get("variance_scaling") == initializers.VarianceScaling()
     assert initializers.get("uniform") == initializers.RandomUniform()
     assert initializers.get(initializers.HeNormal) == initializers.HeNormal()
-    assert initializers.get(None) is None and initializers.serialize(None) is None
+    assert initializers.get(None) is None
+    assert initializers.serialize(None) is None
 
 
 def test_older_configs_and_seed_generators():

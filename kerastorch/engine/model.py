@@ -195,8 +195,9 @@ class Functional(Layer):
         Args:
             inputs: channels-first tensors, in the structure of `self.input`; a dict by input names
                 will do for any.
-            training: overrides the mode of batch normalisation and dropout; None follows each
-                layer's own.
+            training: the mode of batch normalisation and dropout, as Keras's `fit` and `predict`
+                give it; None leaves it to the calls that have asked for one (`base(x,
+                training=False)`), and else to `train()` and `eval()`.
         """
         plan = self._plan
         values: list[Tensor | None] = [None] * len(plan.shapes)
@@ -205,7 +206,7 @@ class Functional(Layer):
         for step in plan.steps:
             module = self._modules[step.key]
             arguments = [map_structure(values.__getitem__, argument) for argument in step.arguments]
-            mode = training if step.training is None else step.training
+            mode = step.training if training is None else training
             if mode is not None and getattr(module, "takes_training", False):
                 result = module(*arguments, training=mode)
             else:
@@ -279,7 +280,7 @@ class Functional(Layer):
                     )
                     for array in arrays
                 ]
-                batches.append(self(tensors))
+                batches.append(self(tensors, training=False))
         return _concatenate(batches, self.data_format)
 
     # Weights and description
@@ -313,7 +314,12 @@ class Functional(Layer):
         load_weights(self, filepath)
 
     def save_weights(self, filepath: str | PathLike) -> None:
-        """Saves the weights as `.safetensors`, and in the header what rebuilds the model."""
+        """Saves the weights as `.safetensors`, and in the header what rebuilds the model.
+
+        Raises:
+            ValueError: the name has another ending, or a module in the model has no Keras config.
+            OSError: the file cannot be written.
+        """
         from ..convert import save_safetensors
 
         save_safetensors(self, filepath)
