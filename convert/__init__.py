@@ -6,13 +6,14 @@ and each array is turned by the rule of its layer's class (`rules`).
 """
 
 from .errors import MissingFileError, UnsupportedLayersError, WeightsError
-from .loading import load_model, load_weights
+from .loading import describe_file, load_model, load_weights
 from .safetensors_files import save_safetensors
 
 __all__ = [
     "MissingFileError",
     "UnsupportedLayersError",
     "WeightsError",
+    "describe_file",
     "load_model",
     "load_weights",
     "save_safetensors",

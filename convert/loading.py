@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from os import PathLike
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def load_model(filepath: str | PathLike) -> Model:
     model = _build(config)
     _fill(model, _read_weights(model, path), keep_types=True)
     return model
+
+
+def describe_file(filepath: str | PathLike) -> dict[str, str | None]:
+    """What a converted file keeps of its source: the name, the SHA-256 and Keras's version."""
+    path = Path(filepath)
+    version = None
+    if _is_keras_file(path):
+        with open_keras_file(path) as file:
+            version = file.keras_version
+    return {"name": path.name, "sha256": _sha256(path), "keras_version": version}
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_keras_file(path: Path) -> bool:

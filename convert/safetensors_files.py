@@ -27,7 +27,7 @@ def save_safetensors(
     Args:
         model: the model.
         filepath: where to, ending in `.safetensors`; a file there is replaced.
-        source: what is known of the file that the weights come from (name, sha256, keras_version).
+        source: what is known of the file that the weights come from, as `describe_file` gives it.
 
     Raises:
         ValueError: the name has another ending, or a module in the model has no Keras config.

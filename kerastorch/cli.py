@@ -54,8 +54,10 @@ def _describe(error: Exception) -> str:
 
 def convert(options: argparse.Namespace) -> None:
     """Writes a Keras file's model as safetensors."""
+    from .convert import describe_file, save_safetensors
+
     model, _ = _open_model(options.source, options)
-    model.save_weights(options.output)
+    save_safetensors(model, options.output, source=describe_file(options.source))
     size = os.path.getsize(options.output) / 1e6
     print(
         f"{options.output}: {model.name}, {len(model.layers)} layers, "
