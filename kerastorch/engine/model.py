@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .input import Input
+from .input import Input, InputLayer
 from .layer import Layer, flatten_shapes
 from .layout import from_keras_layout, to_keras_layout
 from .naming import child_keys, name_layers, near_matches
@@ -83,6 +83,8 @@ class Functional(Layer):
         self._calls = {key: [] for key in self._keys.values()}
         for node in nodes:
             self._calls[self._keys[node.name]].append(node)
+        if stand_ins:
+            self._link()  # calls of its own: those recorded do not start at the new inputs
 
     def _link(self) -> None:
         """Makes the nodes and Symbols anew from the plan and the children."""
@@ -102,7 +104,12 @@ class Functional(Layer):
                 node.replace_module(node.module, names[key])
 
         for key, slot in plan.sources:
-            call(key, (), [slot], None)
+            module = self._modules[key]
+            if isinstance(module, InputLayer) and module._nodes:  # other models start there too
+                self._symbols[slot] = module.output
+                self._calls[key] = module._nodes[:1]
+            else:
+                call(key, (), [slot], None)
         for step in plan.steps:
             call(step.key, step.arguments, step.outputs, step.training)
 
