@@ -84,7 +84,7 @@ def activations(k, shape):
 
 
 def activation_layers(k):
-    """ReLU and Softmax with their arguments."""
+    """ReLU and Softmax with their arguments (Keras rounds those of ReLU to float32)."""
     layers = k.layers
     image, vector = layers.Input((4, 5, 6)), layers.Input((7,))
     return k.models.Model(
@@ -92,8 +92,8 @@ def activation_layers(k):
         [
             layers.ReLU()(image),
             layers.ReLU(max_value=0.5)(image),
-            layers.ReLU(negative_slope=0.3)(image),
-            layers.ReLU(max_value=0.8, negative_slope=0.2, threshold=0.1)(vector),
+            layers.ReLU(negative_slope=0.25)(image),
+            layers.ReLU(max_value=0.75, negative_slope=0.25, threshold=0.125)(vector),
             layers.Softmax()(image),
             layers.Softmax(axis=1)(image),
             layers.Softmax(axis=2)(image),

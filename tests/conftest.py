@@ -14,9 +14,15 @@ def oracle():
 
 
 @pytest.fixture
-def float64():
-    """New models have float64 parameters, as those of the oracle."""
-    before = torch.get_default_dtype()
+def beside_oracle():
+    """New models have float64 parameters, as those of the oracle, and compute on one thread.
+
+    The oracle computes at the same time. Threads of one process that wait for a core which the
+    other holds made NASNetLarge ten times as slow on two cores.
+    """
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
     yield
-    torch.set_default_dtype(before)
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)

@@ -100,7 +100,7 @@ def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np
     hooks = [layer.register_forward_hook(compare) for layer in calculating_layers(model)]
     try:
         with torch.no_grad():
-            model([from_keras(array) for array in inputs])
+            model([from_keras(array).contiguous() for array in inputs])
         assert next(answers, None) is None, f"Keras goes on after {compared[-1]}"
     finally:
         answers.close()
@@ -120,12 +120,18 @@ def assert_close(
     theirs = from_keras(keras)
     assert ours.shape == theirs.shape, f"{what}: {tuple(ours.shape)}, not {tuple(theirs.shape)}"
     assert ours.dtype == theirs.dtype, f"{what}: {ours.dtype}, not {theirs.dtype}"
-    largest = theirs.abs().max().item() if largest is None else largest
-    difference = (ours - theirs).abs().max().item()
+    largest = maximum(theirs) if largest is None else largest
+    difference = maximum(ours - theirs)
     assert difference <= tolerance * largest, (
         f"{what}: by {difference:.2e}, where the largest value is {largest:.2e}; "
         f"shape {tuple(ours.shape)}"
     )
+
+
+def maximum(tensor: Tensor) -> float:
+    return torch.linalg.vector_norm(
+        tensor, torch.inf
+    ).item()  # Several times as fast as abs().max().
 
 
 def from_keras(array: np.ndarray) -> Tensor:

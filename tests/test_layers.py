@@ -4,7 +4,7 @@ import pytest
 
 from tests import parity
 
-pytestmark = pytest.mark.usefixtures("float64")
+pytestmark = pytest.mark.usefixtures("beside_oracle")
 
 SMALL_MODELS = {
     "activations of vectors": ("activations", {"shape": (6,)}),
@@ -20,9 +20,9 @@ SMALL_MODELS = {
     "sequential": ("sequential", {}),
 }
 FILES = {
-    "weights.h5": parity.by_load_weights,
-    "whole.keras": parity.by_load_model,
-    "whole.h5": parity.by_load_weights,
+    "twin.weights.h5": parity.by_load_weights,
+    "twin.keras": parity.by_load_model,
+    "twin.h5": parity.by_load_weights,
 }
 
 

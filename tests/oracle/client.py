@@ -13,6 +13,8 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "CUDA_VISIBLE_DEVICES": "",
+    "TF_NUM_INTRAOP_THREADS": "1",  # The tests compute at the same time: a core for each.
+    "TF_NUM_INTEROP_THREADS": "1",
 }
 
 
