@@ -1,5 +1,6 @@
 """`make demo`: a real fine-tuned Keras model classifies its photographs here as in Keras."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from examples import kitchenware
+from tests.oracle.client import ENVIRONMENT
 
 # Runs in a process of its own: Keras is never imported beside kerastorch.
 KERAS = """
@@ -41,7 +43,7 @@ def test_its_logits_are_those_of_keras(tmp_path):
     np.save(pixels, kitchenware.read_photographs(paths))
     subprocess.run(
         [sys.executable, "-c", KERAS, kitchenware.KERAS_FILE, pixels, logits],
+        env=os.environ | ENVIRONMENT,
         check=True,
-        capture_output=True,
     )
     np.testing.assert_allclose(kitchenware.classify(paths), np.load(logits), rtol=0, atol=1e-4)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from kerastorch.preprocessing import image
+from tests.oracle.client import ENVIRONMENT
 
 INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "hamming", "box", "lanczos"]
 PICTURES = ["RGB", "L", "RGBA", "P", "I;16", "I", "CMYK"]
@@ -95,7 +97,9 @@ def folder(tmp_path_factory):
     np.savez(folder / "arrays.npz", **_arrays(rng))
     cases = {"load": LOAD_CASES, "to_array": TO_ARRAY_CASES, "to_img": TO_IMG_CASES}
     (folder / "cases.json").write_text(json.dumps(cases))
-    subprocess.run([sys.executable, "-c", KERAS], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", KERAS], cwd=folder, env=os.environ | ENVIRONMENT, check=True
+    )
     return folder
 
 
