@@ -9,6 +9,7 @@ shape.
 """
 
 import difflib
+import functools
 import math
 import types
 from collections.abc import Callable
@@ -225,6 +226,9 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
 
 
 AXISWISE = frozenset({softmax, log_softmax, glu, sparsemax})
+
+# The functions that can put their result in the place of their argument.
+IN_PLACE = {relu: torch.relu_, relu6: functools.partial(F.relu6, inplace=True)}
 
 # ------------------------------------------------------------------------------------------ by name
 

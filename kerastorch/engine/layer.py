@@ -41,6 +41,10 @@ class Layer(nn.Module):
     built = True
     # What the layer does depends on the mode that a call asks for, so `forward` takes `training`.
     takes_training = False
+    # For inference: the output is a tensor that nothing else refers to; `forward` takes
+    # `overwrite`, which lets the result take the place of the first input.
+    makes_new_tensor = False
+    takes_overwrite = False
 
     _name: str | None = None
     _trainable = True

@@ -17,7 +17,7 @@ from .layer import Layer, flatten_shapes
 from .layout import from_keras_layout, to_keras_layout
 from .naming import child_keys, name_layers, near_matches
 from .order import sort_graph
-from .plan import Step, make_plan
+from .plan import Step, execute, make_plan
 from .structure import flatten, map_structure
 from .symbol import Node, Symbol
 
@@ -210,21 +210,7 @@ class Functional(Layer):
         values: list[Tensor | None] = [None] * len(plan.shapes)
         for slot, value in zip(flatten(plan.inputs), self._arrange(inputs), strict=True):
             values[slot] = value
-        for step in plan.steps:
-            module = self._modules[step.key]
-            arguments = [map_structure(values.__getitem__, argument) for argument in step.arguments]
-            mode = step.training if training is None else training
-            if mode is not None and getattr(module, "takes_training", False):
-                result = module(*arguments, training=mode)
-            else:
-                result = module(*arguments)
-            if len(step.outputs) == 1:
-                values[step.outputs[0]] = result
-            else:
-                for slot, value in zip(step.outputs, flatten(result), strict=True):
-                    values[slot] = value
-            for slot in step.free:
-                values[slot] = None
+        execute(plan.steps, self._modules, values, training)
         return _unpack_singleton(map_structure(values.__getitem__, plan.outputs))
 
     def _arrange(self, inputs: Any) -> list:

@@ -6,6 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as nn_module
+
 from .layout import Shape
 from .structure import flatten, map_structure
 from .symbol import Node, Symbol
@@ -20,6 +24,7 @@ class Step(NamedTuple):
         training: the mode that the call asked for, None where it follows the model's.
         outputs: the slots that the results go to.
         free: the slots whose values no later step needs.
+        spare: the slot of the first value that the call takes, if no later step needs it.
     """
 
     key: str
@@ -27,6 +32,7 @@ class Step(NamedTuple):
     training: bool | None
     outputs: tuple[int, ...]
     free: tuple[int, ...]
+    spare: int | None
 
 
 class Plan(NamedTuple):
@@ -79,16 +85,73 @@ def make_plan(
     for slot, position in last_use.items():
         if slot not in kept:
             free[position].append(slot)
-    steps = tuple(
-        Step(
-            keys[node.name],
-            slots_of(node.arguments),
-            node.training,
-            tuple(slots[symbol] for symbol in node.outputs),
-            tuple(free[position]),
+    steps = []
+    for position, node in enumerate(calls):
+        first = slots_of(node.inputs[0])
+        steps.append(
+            Step(
+                keys[node.name],
+                slots_of(node.arguments),
+                node.training,
+                tuple(slots[symbol] for symbol in node.outputs),
+                tuple(free[position]),
+                spare=first if first in free[position] else None,
+            )
         )
-        for position, node in enumerate(calls)
-    )
     sources = tuple((keys[node.name], slots[node.outputs[0]]) for node in nodes if node.is_input)
     shapes = tuple(symbol.shape for symbol in slots)
-    return Plan(sources, steps, slots_of(inputs), slots_of(outputs), shapes)
+    return Plan(sources, tuple(steps), slots_of(inputs), slots_of(outputs), shapes)
+
+
+def execute(
+    steps: Sequence[Step],
+    children: Mapping[str, nn.Module],
+    values: list[Tensor | None],
+    training: bool | None,
+) -> None:
+    """Computes the values of the steps' outputs from those that are there already.
+
+    Args:
+        steps: the calls, in order.
+        children: the modules by key.
+        values: a value or None for each slot; filled, and emptied of what no later step needs.
+        training: the mode for layers that take one; None for what the calls have asked for.
+    """
+    may_overwrite = _nobody_watches()
+    own: set[int] = set()  # slots of tensors that only this call of the model knows
+    for step in steps:
+        module = children[step.key]
+        arguments = [map_structure(values.__getitem__, argument) for argument in step.arguments]
+        options = {}
+        mode = step.training if training is None else training
+        if mode is not None and getattr(module, "takes_training", False):
+            options["training"] = mode
+        if may_overwrite:
+            if step.spare in own and getattr(module, "takes_overwrite", False):
+                options["overwrite"] = not _has_hooks(module)
+            if getattr(module, "makes_new_tensor", False) and not _has_hooks(module):
+                own.add(step.outputs[0])
+            else:  # what it gives or keeps may be a view of what it takes
+                own.difference_update(flatten(list(step.arguments)))
+        result = module(*arguments, **options)
+        if len(step.outputs) == 1:
+            values[step.outputs[0]] = result
+        else:
+            for slot, value in zip(step.outputs, flatten(result), strict=True):
+                values[slot] = value
+        for slot in step.free:
+            values[slot] = None
+
+
+def _nobody_watches() -> bool:
+    """Whether used values may be overwritten: in eager inference without global hooks."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch.is_grad_enabled()
+        or nn_module._global_forward_hooks
+        or nn_module._global_forward_pre_hooks
+    )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -27,6 +27,8 @@ class Activation(Layer):
         name, trainable: see `Layer`.
     """
 
+    takes_overwrite = True
+
     def __init__(self, activation: Any, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
         self.activation = activations.get(activation)
@@ -36,7 +38,9 @@ class Activation(Layer):
             return (*shape[:-1], shape[-1] and shape[-1] // 2)
         return shape
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        if overwrite and self.activation in activations.IN_PLACE:
+            return activations.IN_PLACE[self.activation](x)
         return activate(self.activation, x, self.data_format)
 
 
@@ -49,6 +53,8 @@ class ReLU(Layer):
         threshold: where the slope changes.
         name, trainable: see `Layer`.
     """
+
+    takes_overwrite = True
 
     def __init__(
         self,
@@ -69,7 +75,9 @@ class ReLU(Layer):
         self.negative_slope = negative_slope
         self.threshold = threshold
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        if overwrite and not self.negative_slope and not self.threshold:
+            return x.clamp_(0, self.max_value)
         return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
 
 

@@ -91,6 +91,7 @@ class _Convolution2D(Layer):
     """What the convolutions share: windows, padding, and an activation on the result."""
 
     built = False
+    makes_new_tensor = True
     activation: Callable = staticmethod(linear)
 
     def __init__(

@@ -38,6 +38,7 @@ class Dense(Layer):
     """
 
     built = False
+    makes_new_tensor = True
     activation: Callable = staticmethod(linear)
     kernel_initializer: Any = "glorot_uniform"
     bias_initializer: Any = "zeros"

@@ -24,12 +24,10 @@ class _Merge(Layer):
         aligned = [(shape[0], *[1] * (rank - len(shape)), *shape[1:]) for shape in shapes]
         return tuple(_broadcast(self, sizes) for sizes in zip(*aligned, strict=True))
 
-    def forward(self, inputs: list[Tensor]) -> Tensor:
+    def _align(self, inputs: list[Tensor]) -> list[Tensor]:
+        """The inputs, all of the same rank."""
         rank = max(x.ndim for x in inputs)
-        return self._merge([_with_rank(x, rank, self.data_format) for x in inputs])
-
-    def _merge(self, inputs: list[Tensor]) -> Tensor:
-        raise NotImplementedError
+        return [_with_rank(x, rank, self.data_format) for x in inputs]
 
 
 def _check_several(layer: Layer, shapes: list[Shape]) -> None:
@@ -55,15 +53,25 @@ def _with_rank(x: Tensor, rank: int, data_format: str) -> Tensor:
 class Add(_Merge):
     """Sum of its inputs (`keras.layers.Add`), a list of tensors that broadcast."""
 
-    def _merge(self, inputs: list[Tensor]) -> Tensor:
-        return functools.reduce(operator.add, inputs)
+    makes_new_tensor = True
+    takes_overwrite = True
+
+    def forward(self, inputs: list[Tensor], overwrite: bool = False) -> Tensor:
+        first, *others = self._align(inputs)
+        if not others:
+            return first.clone()
+        overwrite = overwrite and all(x.shape == first.shape for x in others)
+        total = first.add_(others[0]) if overwrite else first + others[0]
+        for x in others[1:]:
+            total = total + x
+        return total
 
 
 class Multiply(_Merge):
     """Product of its inputs (`keras.layers.Multiply`), a list of tensors that broadcast."""
 
-    def _merge(self, inputs: list[Tensor]) -> Tensor:
-        return functools.reduce(operator.mul, inputs)
+    def forward(self, inputs: list[Tensor]) -> Tensor:
+        return functools.reduce(operator.mul, self._align(inputs))
 
 
 class Concatenate(Layer):
@@ -114,6 +122,8 @@ class CustomScaleLayer(Layer):
     def __init__(self, scale: float, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
         self.scale = scale
+
+    makes_new_tensor = True
 
     def compute_output_shape(self, shapes: list[Shape]) -> Shape:
         _check_several(self, shapes)

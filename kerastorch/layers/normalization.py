@@ -41,6 +41,7 @@ class BatchNormalization(Layer):
     """
 
     built = False
+    makes_new_tensor = True
     takes_training = True
     gamma_initializer: Any = "ones"
     beta_initializer: Any = "zeros"
