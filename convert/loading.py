@@ -6,6 +6,7 @@ import hashlib
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def _build(config: dict) -> Model:
 def _read_weights(model: Model, path: Path) -> dict[str, Tensor]:
     with open_keras_file(path) as file:
         return {
-            key: rule.to_torch(torch.from_numpy(array[()])).contiguous()
+            key: rule.to_torch(torch.from_numpy(np.asarray(array))).contiguous()
             for key, rule, array in match(model, file, path.name)
         }
 

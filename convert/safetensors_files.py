@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kerastorch.engine import Model
+from kerastorch.engine.layer import own_tensors
 
 from .config import model_config
 from .errors import MissingFileError, WeightsError, mismatch
@@ -37,7 +38,7 @@ def save_safetensors(
     if path.suffix != ".safetensors":
         raise ValueError(f"Weights are saved as .safetensors; {path.name!r} ends otherwise.")
     header = {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source}
-    weights = {key: tensor.contiguous() for key, tensor in _stored_tensors(model).items()}
+    weights = {key: tensor.detach().contiguous() for key, tensor in own_tensors(model).items()}
     try:
         save_file(weights, path, metadata={"format": "pt", "kerastorch": json.dumps(header)})
     except SafetensorError as error:
@@ -46,7 +47,7 @@ def save_safetensors(
 
 def read_safetensors(model: Model, path: Path) -> dict[str, Tensor]:
     """The weights for a model, memory-mapped, after every key and shape has been checked."""
-    expected = _stored_tensors(model)
+    expected = own_tensors(model)
     with _open(path) as file:
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     missing = [key for key in expected if key not in weights]
@@ -92,14 +93,3 @@ def _open(path: Path):
         raise WeightsError(
             f"{str(path)!r} is no file of Keras and no whole .safetensors file: {error}"
         ) from error
-
-
-def _stored_tensors(model: Model) -> dict[str, Tensor]:
-    """The tensors that a file holds: each once, without torch's own count of batches."""
-    stored: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for key, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen and not key.endswith("num_batches_tracked"):
-            seen.add(id(tensor))
-            stored[key] = tensor.detach()
-    return stored

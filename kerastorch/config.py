@@ -61,6 +61,7 @@ def check_data_format(data_format: str | None) -> str:
     """The data format itself, or the configured one for None."""
     if data_format is None:
         return image_data_format()
+    data_format = str(data_format).lower()
     if data_format not in DATA_FORMATS:
         raise ValueError(
             f"data_format must be 'channels_last' or 'channels_first', not {data_format!r}."

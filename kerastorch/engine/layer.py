@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .. import activations, initializers
 from ..config import check_data_format
@@ -167,12 +167,7 @@ class Layer(nn.Module):
 
     def count_params(self) -> int:
         """The number of scalars that Keras counts: parameters and moving statistics."""
-        statistics = sum(
-            buffer.numel()
-            for name, buffer in self.named_buffers()
-            if not name.endswith("num_batches_tracked")  # torch's own count, unknown to Keras
-        )
-        return sum(parameter.numel() for parameter in self.parameters()) + statistics
+        return sum(tensor.numel() for tensor in own_tensors(self).values())
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of Keras's constructor, as plain data."""
@@ -209,6 +204,18 @@ def native(of: type[Layer]):
 def keras_class(cls: type[Layer]) -> type[Layer]:
     """The class with Keras's constructor behind a layer's class."""
     return getattr(cls, "keras_class", cls)
+
+
+def own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """A module's weights by their keys, as Keras counts them.
+
+    Shared ones come once, under the first key. torch's own count of batches is left out.
+    """
+    own: dict[int, tuple[str, Tensor]] = {}
+    for key, tensor in module.state_dict(keep_vars=True).items():
+        if not key.endswith("num_batches_tracked"):
+            own.setdefault(id(tensor), (key, tensor))
+    return dict(own.values())
 
 
 def serialize_argument(argument: str, value: Any) -> Any:
