@@ -36,10 +36,10 @@ class Rescaling(Layer):
 
     def _along_last_axis(self, value: float | Sequence[float], x: Tensor) -> float | Tensor:
         if isinstance(value, int | float):
-            return value
+            return _as_read_by_tensorflow(value).item()
         shape = [1] * x.ndim
         shape[tensor_axis(-1, x.ndim, self.data_format)] = -1
-        return torch.tensor(value, dtype=x.dtype, device=x.device).view(shape)
+        return _as_read_by_tensorflow(value).to(x).view(shape)
 
 
 class Normalization(Layer):
@@ -98,10 +98,9 @@ class Normalization(Layer):
             self.register_buffer("variance", torch.ones(sizes))
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         else:
-            given = (self.input_mean, self.input_variance)
-            mean, variance = (torch.as_tensor(value).expand(sizes).clone() for value in given)
-            self.register_buffer("mean", mean, persistent=False)
-            self.register_buffer("variance", variance, persistent=False)
+            for name in ("mean", "variance"):
+                given = _as_read_by_tensorflow(getattr(self, f"input_{name}"))
+                self.register_buffer(name, _placed(given.expand(sizes)), persistent=False)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -119,6 +118,18 @@ class Normalization(Layer):
         # Keras keeps the divisor away from zero by its epsilon.
         deviation = self.variance.to(x.dtype).sqrt().clamp(min=1e-7).view(self._broadcast_shape)
         return mean + x * deviation if self.invert else (x - mean) / deviation
+
+
+def _as_read_by_tensorflow(value: Any) -> Tensor:
+    """Numbers of a config: TensorFlow takes them as float32, whatever it computes in."""
+    return torch.as_tensor(value, dtype=torch.float32, device="cpu")
+
+
+def _placed(constant: Tensor) -> Tensor:
+    """A constant in the default type on the default device; never on meta, as no file fills it."""
+    device = torch.get_default_device()
+    constant = constant.to(torch.get_default_dtype(), copy=True)
+    return constant if device.type == "meta" else constant.to(device)
 
 
 def _plain(value: Any) -> Any:
