@@ -2,8 +2,8 @@
 
     python benchmarks/loading.py [MODEL ...]
 
-Memory is the process's peak (Linux) above what the imports take, and counts the file's pages once the weights
-have been read (one forward pass at a small size touches them all).
+Memory is the process's peak above what the imports take (Linux). It counts the file's pages, each of
+which has been read.
 """
 
 import argparse
@@ -29,11 +29,12 @@ imports = peak()
 start = time.perf_counter()
 model = kerastorch.create_model(name, weights=path)
 built = time.perf_counter() - start
+sum(float(tensor.sum()) for tensor in model.state_dict().values())
+used = peak() - imports
 start = time.perf_counter()
 kerastorch.load_model(path)
 rebuilt = time.perf_counter() - start
-sum(float(tensor.sum()) for tensor in model.state_dict().values())
-print(json.dumps([built, rebuilt, peak() - imports]))
+print(json.dumps([built, rebuilt, used]))
 """
 
 

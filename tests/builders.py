@@ -248,21 +248,37 @@ def batch_normalisations(k, shape):
     )
 
 
-def nested(k):
-    """A backbone inside a model beside a shared layer, with two inputs and two outputs."""
-    layers, Model = k.layers, k.models.Model
+def _frozen_backbone(k):
+    layers = k.layers
     image = layers.Input((10, 9, 3))
     x = layers.Conv2D(4, 3, strides=2, name="stem")(image)
     x = layers.BatchNormalization()(x)
     x = layers.SeparableConv2D(6, 3, padding="same", activation="relu")(x)
-    backbone = Model(image, x, name="backbone")
+    backbone = k.models.Model(image, x, name="backbone")
     backbone.trainable = False
+    return backbone
 
+
+def fine_tuned(k):
+    """A frozen backbone with a head to train, as fine-tuned models are made."""
+    layers = k.layers
+    image = layers.Input((10, 9, 3))
+    x = _frozen_backbone(k)(image)
+    x = layers.Conv2D(5, 2)(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return k.models.Model(image, layers.Dense(3, activation="softmax")(x))
+
+
+def nested(k):
+    """A backbone inside a model beside a shared layer, with two inputs and two outputs."""
+    layers = k.layers
+    backbone = _frozen_backbone(k)
     left, right = layers.Input((10, 9, 3), name="left"), layers.Input((10, 9, 3), name="right")
     shared = layers.Conv2D(6, 3, strides=2)
     joined = layers.Concatenate()([backbone(left), shared(left), backbone(right), shared(right)])
     score = layers.Dense(3, name="score")(layers.GlobalAveragePooling2D()(joined))
-    return Model([left, right], [score, joined])
+    return k.models.Model([left, right], [score, joined])
 
 
 def sequential(k):

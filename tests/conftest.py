@@ -5,6 +5,8 @@ import torch
 
 from tests.oracle.client import Oracle
 
+pytest.register_assert_rewrite("tests.parity")
+
 
 @pytest.fixture(scope="module")
 def oracle():

@@ -68,13 +68,11 @@ def names_and_classes(model: kerastorch.Model) -> list[tuple[str, str]]:
     return [(layer.name, type(layer).__name__) for layer in model.layers]
 
 
-def random_inputs(
-    model: kerastorch.Model, batch: int, size: tuple[int, int] = (13, 11)
-) -> list[np.ndarray]:
-    """An array for each input, in Keras's channels-last layout; `size` stands in for open sizes."""
+def random_arrays(symbols: list, batch: int, size: tuple = (13, 11)) -> list[np.ndarray]:
+    """An array for each Symbol in the channels-last layout; `size` stands in for open sizes."""
     rng = np.random.default_rng(0)
     arrays = []
-    for _, *shape in (symbol.shape for symbol in model.inputs):
+    for _, *shape in (symbol.shape for symbol in symbols):
         known = [extent or size[axis] for axis, extent in enumerate(shape)]
         arrays.append(rng.uniform(-1, 1, (batch, *known)))
     return arrays
@@ -95,12 +93,12 @@ def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np
         compared.append(name)
         outputs = output if isinstance(output, list | tuple) else [output]
         for ours, theirs in zip(outputs, expected, strict=True):
-            assert_close(ours, theirs, f"{place}, is the first that differs")
+            assert_close(ours, from_keras(theirs), f"{place}, is the first that differs")
 
     hooks = [layer.register_forward_hook(compare) for layer in calculating_layers(model)]
     try:
         with torch.no_grad():
-            model([from_keras(array).contiguous() for array in inputs])
+            model([from_keras(array) for array in inputs])
         assert next(answers, None) is None, f"Keras goes on after {compared[-1]}"
     finally:
         answers.close()
@@ -114,10 +112,13 @@ def calculating_layers(model: kerastorch.Model) -> list:
 
 
 def assert_close(
-    ours: Tensor, keras: np.ndarray, what: str, largest: float | None = None, tolerance=TOLERANCE
+    ours: Tensor,
+    theirs: Tensor,
+    what: str,
+    tolerance: float = TOLERANCE,
+    largest: float | None = None,
 ) -> None:
-    """Compare with an array of Keras's, relative to its largest value unless `largest` is given."""
-    theirs = from_keras(keras)
+    """Compare two tensors relative to the largest value in Keras's, or to `largest`."""
     assert ours.shape == theirs.shape, f"{what}: {tuple(ours.shape)}, not {tuple(theirs.shape)}"
     assert ours.dtype == theirs.dtype, f"{what}: {ours.dtype}, not {theirs.dtype}"
     largest = maximum(theirs) if largest is None else largest
@@ -137,4 +138,4 @@ def maximum(tensor: Tensor) -> float:
 def from_keras(array: np.ndarray) -> Tensor:
     """The tensor of an array in Keras's layout: channels first if it has rank 4."""
     tensor = torch.from_numpy(array)
-    return tensor.movedim(-1, 1) if tensor.ndim == 4 else tensor
+    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor

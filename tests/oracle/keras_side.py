@@ -30,6 +30,9 @@ class Keras:
         self.model = getattr(builders, builder)(keras, **arguments)
         rng = np.random.default_rng(seed)
         fill(self.model.weights, rng)
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it computes with copies of its weights
         if data_format == "channels_last":  # TensorFlow convolves no other on the CPU.
             settle(graph_of(self.model), rng)
         yield {
@@ -118,7 +121,7 @@ def settle(model: keras.Model, rng: np.random.Generator) -> None:
             layer.moving_variance.assign(scale**2 * rng.uniform(0.5, 1.5, shape))
 
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        shapes = [[size or 16 for size in (1, *x.shape[1:])] for x in model.inputs]
+        shapes = [[size or 96 for size in (1, *x.shape[1:])] for x in model.inputs]
         for _ in run(model, [rng.uniform(-1, 1, shape) for shape in shapes], settle_layer):
             pass
 
