@@ -248,6 +248,20 @@ def batch_normalisations(k, shape):
     )
 
 
+def aliases(k):
+    """Values that share memory with others, which an activation in place would spoil."""
+    layers = k.layers
+    x = layers.Input((6,))
+    outputs = []
+    for share in [layers.Reshape((2, 3)), layers.Flatten(), layers.Dropout(0.5)]:
+        value = layers.Dense(6)(x)
+        same = share(value)
+        outputs += [layers.ReLU()(value), layers.Flatten()(layers.Rescaling(2.0)(same))]
+    value = layers.Dense(6)(x)
+    outputs += [layers.Add()([value, x]), layers.Activation("relu")(value), value]
+    return k.models.Model(x, outputs)
+
+
 def _frozen_backbone(k):
     layers = k.layers
     image = layers.Input((10, 9, 3))

@@ -81,7 +81,8 @@ def random_arrays(symbols: list, batch: int, size: tuple = (13, 11)) -> list[np.
 def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np.ndarray]) -> None:
     """Run both models in lock-step and compare every layer's output, keeping none.
 
-    The failure is that of the first layer, in the order of running, that differs.
+    The failure is that of the first layer, in the order of running, that differs. Then the model
+    runs unwatched, when it may reuse memory, and must give the same.
     """
     answers = oracle.stream("outputs", inputs=inputs)
     compared = []
@@ -91,20 +92,31 @@ def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np
         name, kind, expected = next(answers, (None, None, []))
         assert (layer.name, type(layer).__name__) == (name, kind), f"{place}, is Keras's {name}"
         compared.append(name)
-        outputs = output if isinstance(output, list | tuple) else [output]
-        for ours, theirs in zip(outputs, expected, strict=True):
+        for ours, theirs in zip(flat(output), expected, strict=True):
             assert_close(ours, from_keras(theirs), f"{place}, is the first that differs")
 
+    tensors = [from_keras(array) for array in inputs]
     hooks = [layer.register_forward_hook(compare) for layer in calculating_layers(model)]
     try:
         with torch.no_grad():
-            model([from_keras(array) for array in inputs])
+            watched = model(tensors)
         assert next(answers, None) is None, f"Keras goes on after {compared[-1]}"
     finally:
         answers.close()
         for hook in hooks:
             hook.remove()
     assert set(compared) == {layer.name for layer in calculating_layers(model)}
+
+    with torch.no_grad():
+        unwatched = model(tensors)
+    for ours, theirs in zip(flat(unwatched), flat(watched), strict=True):
+        assert_close(ours, theirs, "output of the model without hooks")
+    for tensor, array in zip(tensors, inputs, strict=True):
+        assert torch.equal(tensor, from_keras(array)), "the model has changed its input"
+
+
+def flat(output) -> list[Tensor]:
+    return list(output) if isinstance(output, list | tuple) else [output]
 
 
 def calculating_layers(model: kerastorch.Model) -> list:
@@ -138,4 +150,4 @@ def maximum(tensor: Tensor) -> float:
 def from_keras(array: np.ndarray) -> Tensor:
     """The tensor of an array in Keras's layout: channels first if it has rank 4."""
     tensor = torch.from_numpy(array)
-    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor
+    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor.clone()

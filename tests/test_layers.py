@@ -16,6 +16,7 @@ SMALL_MODELS = {
     "reshapings": ("reshapings", {}),
     "merges": ("merges", {}),
     "normalisations": ("normalisations", {}),
+    "aliases": ("aliases", {}),
     "nested": ("nested", {}),
     "sequential": ("sequential", {}),
 }
