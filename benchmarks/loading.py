@@ -2,8 +2,8 @@
 
     python benchmarks/loading.py [MODEL ...]
 
-Memory is the process's peak above what the imports take (Linux), with the file's pages, all of which
-have been read by then.
+Memory is the process's peak above what the imports take (Linux), with the file's pages, all of
+which have been read by then.
 """
 
 import argparse
