@@ -69,7 +69,7 @@ class Functional(Layer):
             for structure in (inputs, outputs)
         )
         nodes, modules = sort_graph(flatten(inputs), flatten(outputs), stand_ins)
-        name_layers(module for module in modules if isinstance(module, Layer))
+        self._name_counters = name_layers(module for module in modules if isinstance(module, Layer))
         names = {node.module: node.name for node in nodes}
         _check_graph(flatten(inputs), nodes, names.values())
 

@@ -125,12 +125,12 @@ def number_names(prefixes: Iterable[str], taken: Counter, used: set[str]) -> lis
     return names
 
 
-def name_layers(layers: Iterable[Layer]) -> None:
+def name_layers(layers: Iterable[Layer]) -> Counter:
     """Names the unnamed among the layers of one graph, as a fresh Keras session would have.
 
     Keras numbers layers when they are made, so the order of creation decides. Layers that belonged
-    to a graph before bring its counters along, and all of them share the joint counters from then
-    on.
+    to a graph before bring its counters along, nested models those of their own graphs; all share
+    the joint counters from then on, which are returned.
     """
     layers = list(layers)
     taken: Counter = Counter()
@@ -143,6 +143,7 @@ def name_layers(layers: Iterable[Layer]) -> None:
         layer._name = name
     for layer in layers:
         layer._name_counters = taken
+    return taken
 
 
 def child_keys(names: Iterable[str]) -> dict[str, str]:
