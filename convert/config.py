@@ -132,7 +132,8 @@ def model_from_config(saved: dict[str, Any]) -> Model:
             raise UnsupportedLayersError(unsupported)
         with data_format_scope(saved.get("data_format") or _data_format(saved)):
             return _layer_from_config(saved)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
+        # Wrong types, sizes beyond torch's, and lists nested too deeply among them.
         raise WeightsError(f"The model's config is broken: {error!r}") from error
 
 

@@ -76,12 +76,16 @@ def saved_model_config(path: Path) -> dict[str, Any]:
         raise WeightsError(
             f"{str(path)!r} holds only weights: build the model and call its load_weights."
         )
-    header = json.loads(header)
-    if header["format_version"] > FORMAT_VERSION:
-        raise WeightsError(
-            f"{str(path)!r} was written by a newer kerastorch (format {header['format_version']})."
-        )
-    return header["model"]
+    try:
+        header = json.loads(header)
+        if header["format_version"] > FORMAT_VERSION:
+            raise WeightsError(
+                f"{str(path)!r} was written by a newer kerastorch "
+                f"(format {header['format_version']})."
+            )
+        return header["model"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise WeightsError(f"{str(path)!r} has a broken header: {error!r}") from error
 
 
 def _open(path: Path):
