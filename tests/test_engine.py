@@ -284,6 +284,30 @@ def test_symbols_and_layers_of_other_sizes_are_refused():
         Add()([Input((4,)), Input((5,))])
 
 
+@pytest.mark.parametrize(
+    ("what", "make"),
+    [
+        ("units", lambda size: Dense(size)),
+        ("filters", lambda size: Conv2D(size, 3)),
+        ("groups", lambda size: Conv2D(4, 3, groups=size)),
+        ("kernel_size", lambda size: Conv2D(4, (3, size))),
+        ("depth_multiplier", lambda size: layers.DepthwiseConv2D(3, depth_multiplier=size)),
+        ("filters", lambda size: layers.SeparableConv2D(size, 3)),
+        ("pool_size", lambda size: layers.MaxPooling2D(size)),
+    ],
+)
+@pytest.mark.parametrize("size", [0, -1, "3"])
+def test_sizes_are_positive_integers(what, make, size):
+    with pytest.raises(ValueError, match=f"{what} is a positive integer"):
+        make(size)
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, "3"])
+def test_inputs_have_counts_for_sizes(size):
+    with pytest.raises(ValueError, match="sizes of an input"):
+        Input((size, 3))
+
+
 # Memory
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 from torch import Tensor
 
@@ -34,7 +35,10 @@ class InputLayer(Layer):
             raise ValueError("An input takes either a shape or a batch_shape.")
         if batch_shape is None:
             batch_shape = (batch_size, *shape)
-        self.batch_shape = tuple(batch_shape)
+        known = [size for size in batch_shape if size is not None]
+        if not all(isinstance(size, Integral) and size >= 0 for size in known):
+            raise ValueError(f"The sizes of an input are counts or None; got {tuple(batch_shape)}.")
+        self.batch_shape = tuple(size if size is None else int(size) for size in batch_shape)
         self.dtype = dtype or "float32"
         self._nodes.append(Node(self, (), [Symbol(self.batch_shape)]))
 

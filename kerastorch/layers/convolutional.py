@@ -14,7 +14,7 @@ from ..engine.layer import Layer, native
 from ..engine.layout import Shape, join_shape, split_shape
 from ..initializers import fill_
 from .activation import activate
-from .padding import check_padding, output_sizes, pad_same, pair
+from .padding import check_padding, output_sizes, pad_same, pair, positive
 
 
 class SamePaddedConv2d(nn.Conv2d):
@@ -212,8 +212,8 @@ class Conv2D(_Convolution2D):
             name,
             trainable,
         )
-        self.filters = filters
-        self.groups = groups
+        self.filters = positive(filters, "filters")
+        self.groups = positive(groups, "groups")
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
         self.kernel_regularizer = kernel_regularizer
@@ -297,7 +297,7 @@ class DepthwiseConv2D(_Convolution2D):
             name,
             trainable,
         )
-        self.depth_multiplier = depth_multiplier
+        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
         self.depthwise_initializer = depthwise_initializer
         self.bias_initializer = bias_initializer
         self.depthwise_regularizer = depthwise_regularizer
@@ -383,8 +383,8 @@ class SeparableConv2D(_Convolution2D):
             name,
             trainable,
         )
-        self.filters = filters
-        self.depth_multiplier = depth_multiplier
+        self.filters = positive(filters, "filters")
+        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
         self.depthwise_initializer = depthwise_initializer
         self.pointwise_initializer = pointwise_initializer
         self.bias_initializer = bias_initializer

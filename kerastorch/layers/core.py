@@ -15,6 +15,7 @@ from ..engine.layer import Layer, native
 from ..engine.layout import Shape, tensor_axis
 from ..initializers import fill_
 from .activation import activate
+from .padding import positive
 
 
 class Dense(Layer):
@@ -59,7 +60,7 @@ class Dense(Layer):
         trainable: bool = True,
     ):
         super().__init__(name=name, trainable=trainable)
-        self.units = units
+        self.units = positive(units, "units")
         self.activation = get_activation(activation)
         self.use_bias = use_bias
         self.kernel_initializer = kernel_initializer

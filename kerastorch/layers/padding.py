@@ -8,6 +8,7 @@ copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +22,13 @@ def pair(value: int | Sequence[int], what: str) -> Pair:
     if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
         raise ValueError(f"{what} is a positive integer or two of them, not {value!r}.")
     return values
+
+
+def positive(value: int, what: str) -> int:
+    """The value itself, if it is a positive integer."""
+    if not isinstance(value, Integral) or value <= 0:
+        raise ValueError(f"{what} is a positive integer, not {value!r}.")
+    return int(value)
 
 
 def check_padding(padding: str) -> str:
