@@ -182,7 +182,7 @@ def test_models_nest():
     image = Input((4,))
     three, two = inner(Rescaling(2.0)(image))
     outer = Model(image, Concatenate()([three, two]))
-    assert names(outer) == ["input_layer", "rescaling", "inner", "concatenate"]
+    assert names(outer) == ["input_layer_1", "rescaling", "inner", "concatenate"]
     assert outer.output_shape == (None, 5)
 
     again = copy.deepcopy(outer)

@@ -183,6 +183,10 @@ class Layer(nn.Module):
         # Copies and files leave the graph behind; a Model makes new nodes from its plan.
         return {**self.__dict__, "_nodes": []}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._created = next(_creation)  # numbers of another process mean nothing here
+
 
 def native(of: type[Layer]):
     """Makes the decorated class the native class of a Keras layer.

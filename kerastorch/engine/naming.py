@@ -112,35 +112,31 @@ def snake_case(class_name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def number_names(prefixes: Iterable[str], taken: Counter, used: set[str]) -> list[str]:
-    """The next name for each prefix: `add`, `add_1`, ...; `taken` counts those given out so far."""
-    names = []
-    for prefix in prefixes:
-        name = None
-        while name is None or name in used:
-            name = f"{prefix}_{taken[prefix]}" if taken[prefix] else prefix
-            taken[prefix] += 1
-        used.add(name)
-        names.append(name)
-    return names
+def number_name(prefix: str, taken: Counter, used: set[str]) -> str:
+    """The next name for a prefix: `add`, `add_1`, ...; `taken` counts those given out so far."""
+    name = None
+    while name is None or name in used:
+        name = f"{prefix}_{taken[prefix]}" if taken[prefix] else prefix
+        taken[prefix] += 1
+    used.add(name)
+    return name
 
 
 def name_layers(layers: Iterable[Layer]) -> Counter:
     """Names the unnamed among the layers of one graph, as a fresh Keras session would have.
 
     Keras numbers layers when they are made, so the order of creation decides. Layers that belonged
-    to a graph before bring its counters along, nested models those of their own graphs; all share
-    the joint counters from then on, which are returned.
+    to a graph before bring its counters along, and nested models those of their own graphs, for
+    layers that were made after them. The joint counters are returned, and shared by all from then
+    on.
     """
-    layers = list(layers)
+    layers = sorted(layers, key=lambda layer: layer._created)
+    used = {layer.name for layer in layers if layer.is_named}
     taken: Counter = Counter()
     for layer in layers:
         taken |= layer._name_counters  # the larger count of each prefix
-    unnamed = sorted((layer for layer in layers if not layer.is_named), key=lambda x: x._created)
-    used = {layer.name for layer in layers if layer.is_named}
-    names = number_names((layer.default_name for layer in unnamed), taken, used)
-    for layer, name in zip(unnamed, names, strict=True):
-        layer._name = name
+        if not layer.is_named:
+            layer._name = number_name(layer.default_name, taken, used)
     for layer in layers:
         layer._name_counters = taken
     return taken
