@@ -24,7 +24,8 @@ class Step(NamedTuple):
         training: the mode that the call asked for, None where it follows the model's.
         outputs: the slots that the results go to.
         free: the slots whose values no later step needs.
-        spare: the slot of the first value that the call takes, if no later step needs it.
+        spare: the slot of the first value that the call takes, if it takes it once and no later
+            step needs it.
     """
 
     key: str
@@ -87,7 +88,8 @@ def make_plan(
             free[position].append(slot)
     steps = []
     for position, node in enumerate(calls):
-        first = slots_of(node.inputs[0])
+        first, *others = slots_of(node.inputs)
+        is_spare = first in free[position] and first not in others
         steps.append(
             Step(
                 keys[node.name],
@@ -95,7 +97,7 @@ def make_plan(
                 node.training,
                 tuple(slots[symbol] for symbol in node.outputs),
                 tuple(free[position]),
-                spare=first if first in free[position] else None,
+                spare=first if is_spare else None,
             )
         )
     sources = tuple((keys[node.name], slots[node.outputs[0]]) for node in nodes if node.is_input)
@@ -147,6 +149,8 @@ def _nobody_watches() -> bool:
     """Whether used values may be overwritten: in eager inference without global hooks."""
     return not (
         torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()  # vmap adds nothing to an unbatched value
         or torch.is_grad_enabled()
         or nn_module._global_forward_hooks
         or nn_module._global_forward_pre_hooks
@@ -154,4 +158,6 @@ def _nobody_watches() -> bool:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    if module._forward_hooks or module._forward_pre_hooks:
+        return True
+    return any(map(_has_hooks, module.children()))

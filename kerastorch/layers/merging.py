@@ -60,8 +60,8 @@ class Add(_Merge):
         first, *others = self._align(inputs)
         if not others:
             return first.clone()
-        overwrite = overwrite and all(x.shape == first.shape for x in others)
-        total = first.add_(others[0]) if overwrite else first + others[0]
+        is_like_all = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
+        total = first.add_(others[0]) if overwrite and is_like_all else first + others[0]
         for x in others[1:]:
             total = total + x
         return total
