@@ -14,7 +14,7 @@ from ..config import check_data_format
 from .layout import Shape, keras_shape
 from .naming import snake_case
 from .structure import flatten
-from .symbol import Node, Symbol, contains_symbol, shapes_of
+from .symbol import Calls, Node, Symbol, contains_symbol, shapes_of
 
 _creation = itertools.count()
 
@@ -59,7 +59,7 @@ class Layer(nn.Module):
         self._data_format = check_data_format(data_format)
         self._created = next(_creation)
         self._name_counters: Counter = Counter()
-        self._nodes: list[Node] = []
+        self._nodes = Calls()
 
     # Identity
 
@@ -178,10 +178,6 @@ class Layer(nn.Module):
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """The layer of a config from `get_config`."""
         return cls(**config)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Copies and files leave the graph behind; a Model makes new nodes from its plan.
-        return {**self.__dict__, "_nodes": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

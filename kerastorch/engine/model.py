@@ -333,7 +333,7 @@ class Functional(Layer):
     # State
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_symbols": [], "_calls": {}}
+        return {**self.__dict__, "_symbols": [], "_calls": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

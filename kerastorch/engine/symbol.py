@@ -94,6 +94,17 @@ class Node:
         return flatten(list(self.arguments))
 
 
+class Calls(list[Node]):
+    """The calls of a layer.
+
+    Copies and files, whoever makes them, leave the calls behind; a Model makes new ones for its
+    layers from its plan.
+    """
+
+    def __reduce__(self):
+        return Calls, ()
+
+
 def shapes_of(structure: Any) -> Any:
     """The Keras shapes of a structure of symbols."""
     return map_structure(lambda symbol: symbol.shape, structure)
