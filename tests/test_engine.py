@@ -15,6 +15,7 @@ from kerastorch import Input, Model, Sequential, layers
 from kerastorch.config import data_format_scope
 from kerastorch.engine.layout import from_keras_layout, keras_shape
 from kerastorch.engine.naming import RESERVED_KEYS
+from kerastorch.engine.structure import flatten
 from kerastorch.layers import (
     Activation,
     Add,
@@ -25,6 +26,7 @@ from kerastorch.layers import (
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
+    ReLU,
     Rescaling,
 )
 
@@ -334,6 +336,70 @@ def test_values_are_freed_after_their_last_use():
     model(torch.randn(2, 4))
     assert [living[f"step_{index}"] for index in range(6)] == [2, 3, 3, 3, 3, 3]
     assert [living[f"later_{index}"] for index in range(6)] == [2] * 6
+
+
+@st.composite
+def graphs(draw):
+    """A model of layers that make new values, change them, or pass them on."""
+    values = [Input((4, 4, 3))]
+    for _ in range(draw(st.integers(3, 12))):
+        taken = st.sampled_from(values[-3:])
+        match draw(st.integers(0, 8)):
+            case 0:
+                values.append(Conv2D(3, 1)(draw(taken)))
+            case 1:
+                values.append(layers.SeparableConv2D(3, 1)(draw(taken)))
+            case 2:
+                values.append(BatchNormalization()(draw(taken)))
+            case 3 | 4:
+                layer = draw(st.sampled_from([ReLU(), ReLU(0.5), Activation("relu6")]))
+                values.append(copy.deepcopy(layer)(draw(taken)))
+            case 5:
+                values.append(Add()(draw(st.lists(taken, min_size=2, max_size=3))))
+            case 6:
+                values.append(layers.Multiply()(draw(st.lists(taken, min_size=2, max_size=3))))
+            case 7:
+                values.append(Dropout(0.5)(draw(taken)))
+            case 8:
+                views = [layers.Reshape((4, 4, 3)), layers.Cropping2D(0), layers.ZeroPadding2D(0)]
+                values.append(copy.deepcopy(draw(st.sampled_from(views)))(draw(taken)))
+    return Model(values[0], [values[-1], *draw(st.lists(st.sampled_from(values), max_size=1))])
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(model=graphs(), data=st.data(), autocast=st.booleans())
+def test_values_are_overwritten_only_where_nobody_sees_it(model, data, autocast):
+    """Not the caller, another layer or a hook; where gradients are enabled nothing is."""
+    watched = data.draw(st.lists(st.sampled_from([*model.modules()]), max_size=3))
+    x = torch.randn(2, 3, 4, 4)
+    given = x.clone()
+    seen = {"eager": [], "inference": []}
+    for module in watched:
+        module.register_forward_hook(lambda _, args, y: seen[mode].extend(flatten([args, y])))
+    model.eval()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        mode = "eager"
+        expected = flatten(model(x))
+        mode = "inference"
+        with torch.no_grad():
+            outputs = flatten(model(x))
+    assert torch.equal(x, given)
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=0)
+    torch.testing.assert_close(seen["inference"], seen["eager"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "passed_on",
+    [Dropout(0.5), layers.Reshape((4, 4, 3)), layers.Cropping2D(0), Activation("linear")],
+)
+@torch.no_grad()
+def test_a_value_that_is_also_passed_on_is_not_overwritten(passed_on):
+    image = Input((4, 4, 3))
+    value = Conv2D(3, 1, name="conv")(image)
+    model = Model(image, Concatenate()([passed_on(value), ReLU()(value)])).eval()
+    x = torch.randn(2, 3, 4, 4)
+    value = model.get_layer("conv")(x)
+    assert torch.equal(model(x), torch.cat([value, value.relu()], 1))
 
 
 def test_a_model_does_not_live_on_in_its_layers_symbols():

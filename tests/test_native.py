@@ -16,6 +16,7 @@ from kerastorch import Input, Model
 from kerastorch.applications import get_record
 from kerastorch.layers import (
     Activation,
+    Add,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -312,6 +313,35 @@ def test_training_compiles():
     torch.testing.assert_close(model.state_dict(), twin.state_dict())
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+@torch.no_grad()
+def test_traces_and_maps_over_models():
+    """Where values would be overwritten in inference, but for the tracer or the map."""
+    model, images = small_model().eval(), torch.randn(4, 3, 9, 9)
+    expected = model(images)
+    with torch.enable_grad():  # the tracer repeats the call without, and compares
+        traced = torch.jit.trace(model, images)
+    assert torch.equal(traced(images), expected)
+    one = torch.func.vmap(lambda image: model(image[None])[0])(images)
+    torch.testing.assert_close(one, expected)
+
+    image = Input((9, 9, 3))
+    branches = [BatchNormalization()(image), Conv2D(3, 1, name="conv")(image)]
+    model = Model(image, Add()(branches)).eval()
+    weights = torch.randn(5, *model.get_layer("conv").weight.shape)
+    call = partial(torch.func.functional_call, model)
+    outputs = torch.func.vmap(lambda weight: call({"conv.weight": weight}, images))(weights)
+    torch.testing.assert_close(outputs[2], call({"conv.weight": weights[2]}, images))
+
+
+def test_parametrized_layers_are_copied():
+    model, images = small_model(), torch.randn(2, 3, 9, 9)
+    nn.utils.parametrizations.weight_norm(model.get_layer("plain"))
+    copied = copy.deepcopy(model)
+    assert torch.equal(copied(images), model(images))
+    assert Model(copied.input, copied.get_layer("norm").output)(images).shape == (2, 8, 4, 4)
 
 
 # With other libraries
