@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import get as get_activation
@@ -14,7 +13,15 @@ from ..engine.layer import Layer, native
 from ..engine.layout import Shape, join_shape, split_shape
 from ..initializers import fill_
 from .activation import activate
-from .padding import check_padding, output_sizes, pad_same, pair, positive
+from .padding import (
+    Margins,
+    check_padding,
+    convolve_padded,
+    output_sizes,
+    pair,
+    positive,
+    same_margins,
+)
 
 
 class SamePaddedConv2d(nn.Conv2d):
@@ -68,11 +75,18 @@ class SamePaddedConv2d(nn.Conv2d):
     def _from_keras_kernel(kernel: Tensor) -> Tensor:
         return kernel.permute(3, 2, 0, 1)
 
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self.padding != "same":
-            return super()._conv_forward(x, weight, bias)
-        x, padding = pad_same(x, self.kernel_size, self.stride, self.dilation)
-        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+    def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
+        return self.convolve(x, margins)
+
+    def convolve(self, x: Tensor, margins: Margins | None = None) -> Tensor:
+        """The convolution of an image, with margins of zeros around it if there are any."""
+        if self.padding == "same":
+            margins = same_margins(x.shape[2:], self.kernel_size, self.stride, self.dilation)
+        if margins is None:
+            return self._conv_forward(x, self.weight, self.bias)
+        return convolve_padded(
+            x, self.weight, self.bias, self.stride, margins, self.dilation, self.groups
+        )
 
 
 class SamePaddedDepthwiseConv2d(SamePaddedConv2d):
@@ -145,9 +159,12 @@ class _Convolution2D(Layer):
     def _input_channels(self) -> int:
         return self.in_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self._conv_forward(x, self.weight, self.bias)
-        return activate(self.activation, y, self.data_format)
+    @property
+    def takes_margins(self) -> bool:
+        return self.padding == "valid"
+
+    def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
+        return activate(self.activation, self.convolve(x, margins), self.data_format)
 
 
 class Conv2D(_Convolution2D):
@@ -427,5 +444,5 @@ class SeparableConv2D(_Convolution2D):
     def _input_channels(self) -> int:
         return self.depthwise.in_channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        return activate(self.activation, self.pointwise(self.depthwise(x)), self.data_format)
+    def convolve(self, x: Tensor, margins: Margins | None = None) -> Tensor:
+        return self.pointwise(self.depthwise(x, margins))

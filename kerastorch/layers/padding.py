@@ -1,9 +1,7 @@
 """TensorFlow's `same` padding, and the output sizes that it and `valid` give.
 
 `same` keeps ceil(size / stride) outputs; the padding depends on the size at run time and its larger
-half goes to the end. Where both halves are equal the operation's own padding does it, without a
-copy.
-"""
+half goes to the end.
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Pair = tuple[int, int]
+Margins = tuple[Pair, Pair]
 
 
 def pair(value: int | Sequence[int], what: str) -> Pair:
@@ -74,12 +73,42 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair
     return total // 2, total - total // 2
 
 
-def pad_same(
-    x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
-) -> tuple[Tensor, Pair]:
-    """The tensor, zero-padded if it must be, and the padding left to the convolution itself."""
-    height = same_padding(x.shape[2], kernel[0], strides[0], dilation[0])
-    width = same_padding(x.shape[3], kernel[1], strides[1], dilation[1])
-    if height[0] == height[1] and width[0] == width[1]:
-        return x, (height[0], width[0])
-    return F.pad(x, (*width, *height)), (0, 0)
+def same_margins(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int] = (1, 1),
+) -> Margins:
+    """`same_padding` of height and width."""
+    height, width = map(same_padding, sizes, kernel, strides, dilation)
+    return height, width
+
+
+def convolve_padded(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: Pair,
+    margins: Margins,
+    dilation: Pair,
+    groups: int,
+) -> Tensor:
+    """The convolution of an image with margins of zeros, without a padded copy where that is dear.
+
+    Args:
+        x: (N, C, H, W).
+        margins: ((top, bottom), (left, right)) in pixels.
+        weight, bias, strides, dilation, groups: those of `F.conv2d`.
+    """
+    (top, bottom), (left, right) = margins
+    more_below, more_right = bottom - top, right - left
+    if more_below or more_right:
+        is_depthwise = groups == x.shape[1] and x.device.type == "cpu"
+        if is_depthwise and max(dilation) == 1 and {more_below, more_right} <= {0, 1}:
+            # A zero row before the kernel's first lets it begin a row earlier, where the padding
+            # of the operation begins, and computes the same.
+            weight = F.pad(weight, (more_right, 0, more_below, 0))
+        else:
+            x = F.pad(x, (left, right, top, bottom))
+            bottom = right = 0
+    return F.conv2d(x, weight, bias, strides, (bottom, right), dilation, groups)

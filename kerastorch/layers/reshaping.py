@@ -10,9 +10,7 @@ from torch import Tensor
 
 from ..engine.layer import Layer
 from ..engine.layout import Shape, from_keras_layout, join_shape, split_shape, to_keras_layout
-from .padding import Pair
-
-Margins = tuple[Pair, Pair]
+from .padding import Margins
 
 
 def margins(value: int | Sequence, what: str) -> Margins:
