@@ -41,10 +41,13 @@ class Layer(nn.Module):
     built = True
     # What the layer does depends on the mode that a call asks for, so `forward` takes `training`.
     takes_training = False
-    # For inference: the output is a tensor that nothing else refers to; `forward` takes
-    # `overwrite`, which lets the result take the place of the first input.
+    # The part of the layer in `shortcuts`: the output is a tensor that nothing else refers to;
+    # `forward` takes `overwrite`, which lets the result take the place of the first input, or
+    # `postpone`, which leaves margins of zeros to a layer that takes `margins`.
     makes_new_tensor = False
     takes_overwrite = False
+    takes_postpone = False
+    takes_margins = False
 
     _name: str | None = None
     _trainable = True

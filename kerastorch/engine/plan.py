@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as nn_module
 
 from .layout import Shape
+from .shortcuts import Shortcuts, nobody_watches
 from .structure import flatten, map_structure
 from .symbol import Node, Symbol
 
@@ -26,6 +25,7 @@ class Step(NamedTuple):
         free: the slots whose values no later step needs.
         spare: the slot of the first value that the call takes, if it takes it once and no later
             step needs it.
+        taker: the key of the child that takes the result and nothing else, if it goes nowhere else.
     """
 
     key: str
@@ -34,6 +34,7 @@ class Step(NamedTuple):
     outputs: tuple[int, ...]
     free: tuple[int, ...]
     spare: int | None
+    taker: str | None
 
 
 class Plan(NamedTuple):
@@ -76,28 +77,40 @@ def make_plan(
         return map_structure(lambda symbol: slots[stand_ins.get(symbol, symbol)], structure)
 
     calls = [node for node in nodes if not node.is_input]
-    last_use = {
-        slots_of(symbol): position
-        for position, node in enumerate(calls)
-        for symbol in (*node.outputs, *node.inputs)
-    }
     kept = set(flatten(slots_of(outputs)))
+    takers: dict[int, list[Node]] = defaultdict(list)
+    last_use: dict[int, int] = {}
+    for position, node in enumerate(calls):
+        last_use.update((slots[symbol], position) for symbol in node.outputs)
+        for slot in slots_of(node.inputs):
+            takers[slot].append(node)
+            last_use[slot] = position
     free: dict[int, list[int]] = defaultdict(list)
     for slot, position in last_use.items():
         if slot not in kept:
             free[position].append(slot)
+
+    def only_taker(result: int) -> str | None:
+        is_alone = result not in kept and len(takers[result]) == 1
+        return (
+            keys[takers[result][0].name]
+            if is_alone and len(takers[result][0].inputs) == 1
+            else None
+        )
+
     steps = []
     for position, node in enumerate(calls):
         first, *others = slots_of(node.inputs)
-        is_spare = first in free[position] and first not in others
+        results = tuple(slots[symbol] for symbol in node.outputs)
         steps.append(
             Step(
                 keys[node.name],
                 slots_of(node.arguments),
                 node.training,
-                tuple(slots[symbol] for symbol in node.outputs),
+                results,
                 tuple(free[position]),
-                spare=first if is_spare else None,
+                spare=first if first in free[position] and first not in others else None,
+                taker=only_taker(results[0]),
             )
         )
     sources = tuple((keys[node.name], slots[node.outputs[0]]) for node in nodes if node.is_input)
@@ -119,22 +132,14 @@ def execute(
         values: a value or None for each slot; filled, and emptied of what no later step needs.
         training: the mode for layers that take one; None for what the calls have asked for.
     """
-    may_overwrite = _nobody_watches()
-    own: set[int] = set()  # slots of tensors that only this call of the model knows
+    shortcuts = Shortcuts(children) if nobody_watches() else None
     for step in steps:
         module = children[step.key]
         arguments = [map_structure(values.__getitem__, argument) for argument in step.arguments]
-        options = {}
+        options = {} if shortcuts is None else shortcuts.options(step, module)
         mode = step.training if training is None else training
         if mode is not None and getattr(module, "takes_training", False):
             options["training"] = mode
-        if may_overwrite:
-            if step.spare in own and getattr(module, "takes_overwrite", False):
-                options["overwrite"] = not _has_hooks(module)
-            if getattr(module, "makes_new_tensor", False) and not _has_hooks(module):
-                own.add(step.outputs[0])
-            else:  # what it gives or keeps may be a view of what it takes
-                own.difference_update(flatten(list(step.arguments)))
         result = module(*arguments, **options)
         if len(step.outputs) == 1:
             values[step.outputs[0]] = result
@@ -143,21 +148,3 @@ def execute(
                 values[slot] = value
         for slot in step.free:
             values[slot] = None
-
-
-def _nobody_watches() -> bool:
-    """Whether used values may be overwritten: in eager inference without global hooks."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._are_functorch_transforms_active()  # vmap adds nothing to an unbatched value
-        or torch.is_grad_enabled()
-        or nn_module._global_forward_hooks
-        or nn_module._global_forward_pre_hooks
-    )
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    if module._forward_hooks or module._forward_pre_hooks:
-        return True
-    return any(map(_has_hooks, module.children()))

@@ -2,6 +2,7 @@
 
 `same` keeps ceil(size / stride) outputs; the padding depends on the size at run time and its larger
 half goes to the end.
+"""
 
 from __future__ import annotations
 

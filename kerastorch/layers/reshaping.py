@@ -33,6 +33,8 @@ class ZeroPadding2D(Layer):
         data_format, name, trainable: see `Layer`.
     """
 
+    takes_postpone = True
+
     def __init__(
         self,
         padding: int | Sequence = (1, 1),
@@ -46,7 +48,9 @@ class ZeroPadding2D(Layer):
     def compute_output_shape(self, shape: Shape) -> Shape:
         return _resized(self, shape, +1, self.padding)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, postpone: bool = False) -> Tensor:
+        if postpone:
+            return x
         vertical, horizontal = self.padding
         return F.pad(x, (*horizontal, *vertical))
 

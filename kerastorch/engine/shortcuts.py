@@ -1,0 +1,76 @@
+"""What eager inference leaves out where nobody can see it: copies of images and of dying values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as nn_module
+
+from .structure import flatten
+
+if TYPE_CHECKING:
+    from .plan import Step
+
+
+class Shortcuts:
+    """The shortcuts of one run of a plan.
+
+    A result may take the place of a value that no later call needs (`overwrite`), if the value is a
+    tensor that only this run knows. The zeros around an image may be left to the convolution that
+    alone takes it (`postpone`, then `margins`). Layers say what they take part in.
+
+    Args:
+        children: the modules by key.
+    """
+
+    def __init__(self, children: Mapping[str, nn.Module]):
+        self._children = children
+        self._own: set[int] = set()  # slots of tensors that only this run knows
+        self._margins: dict[int, Any] = {}  # the zeros still to be put around the value in a slot
+
+    def options(self, step: Step, module: nn.Module) -> dict[str, Any]:
+        """The arguments that tell a module's `forward` what to leave out."""
+        taken = flatten(list(step.arguments))
+        if _has_hooks(module):
+            self._own.difference_update(taken)
+            return {}
+        options: dict[str, Any] = {}
+        if step.spare in self._own and getattr(module, "takes_overwrite", False):
+            options["overwrite"] = True
+        if taken[0] in self._margins:
+            options["margins"] = self._margins.pop(taken[0])
+        if self._can_postpone(step, module):
+            options["postpone"] = True
+            self._margins[step.outputs[0]] = module.padding
+        if getattr(module, "makes_new_tensor", False):
+            self._own.add(step.outputs[0])
+        else:  # what the module gives or keeps may be a view of what it takes
+            self._own.difference_update(taken)
+        return options
+
+    def _can_postpone(self, step: Step, module: nn.Module) -> bool:
+        if step.taker is None or not getattr(module, "takes_postpone", False):
+            return False
+        taker = self._children[step.taker]
+        return getattr(taker, "takes_margins", False) and not _has_hooks(taker)
+
+
+def nobody_watches() -> bool:
+    """Whether shortcuts are unseen: in eager inference without global hooks."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()  # vmap adds nothing to an unbatched value
+        or torch.is_grad_enabled()
+        or nn_module._global_forward_hooks
+        or nn_module._global_forward_pre_hooks
+    )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    if module._forward_hooks or module._forward_pre_hooks:
+        return True
+    return any(map(_has_hooks, module.children()))
