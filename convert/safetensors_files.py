@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kerastorch.engine import Model
-from kerastorch.engine.layer import own_tensors
+from kerastorch.engine.layer import stored_tensors
 
 from .config import model_config
 from .errors import MissingFileError, WeightsError, mismatch
@@ -38,7 +38,13 @@ def save_safetensors(
     if path.suffix != ".safetensors":
         raise ValueError(f"Weights are saved as .safetensors; {path.name!r} ends otherwise.")
     header = {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source}
-    weights = {key: tensor.detach().contiguous() for key, tensor in own_tensors(model).items()}
+    # A layer that also stands in a model within is stored twice: rebuilt from configs, as by Keras,
+    # it becomes two.
+    seen: set[Tensor] = set()
+    weights: dict[str, Tensor] = {}
+    for key, tensor in stored_tensors(model).items():
+        weights[key] = tensor.detach().clone() if tensor in seen else tensor.detach().contiguous()
+        seen.add(tensor)
     try:
         save_file(weights, path, metadata={"format": "pt", "kerastorch": json.dumps(header)})
     except SafetensorError as error:
@@ -47,7 +53,7 @@ def save_safetensors(
 
 def read_safetensors(model: Model, path: Path) -> dict[str, Tensor]:
     """The weights for a model, memory-mapped, after every key and shape has been checked."""
-    expected = own_tensors(model)
+    expected = stored_tensors(model)
     with _open(path) as file:
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     missing = [key for key in expected if key not in weights]

@@ -344,7 +344,7 @@ def graphs(draw):
     values = [Input((4, 4, 3))]
     for _ in range(draw(st.integers(3, 12))):
         taken = st.sampled_from(values[-3:])
-        match draw(st.integers(0, 8)):
+        match draw(st.integers(0, 10)):
             case 0:
                 values.append(Conv2D(3, 1)(draw(taken)))
             case 1:
@@ -363,6 +363,17 @@ def graphs(draw):
             case 8:
                 views = [layers.Reshape((4, 4, 3)), layers.Cropping2D(0), layers.ZeroPadding2D(0)]
                 values.append(copy.deepcopy(draw(st.sampled_from(views)))(draw(taken)))
+            case 9 | 10:
+                padded = layers.ZeroPadding2D(((0, 1), (1, 1)))(draw(taken))
+                convolutions = [
+                    layers.DepthwiseConv2D((2, 3)),
+                    layers.SeparableConv2D(3, (2, 3)),
+                    Conv2D(3, (2, 3)),
+                ]
+                layer = copy.deepcopy(draw(st.sampled_from(convolutions)))
+                values.append(layer(padded))
+                if draw(st.booleans()):
+                    values.append(Conv2D(3, (2, 3), activation="relu")(padded))
     return Model(values[0], [values[-1], *draw(st.lists(st.sampled_from(values), max_size=1))])
 
 
@@ -400,6 +411,49 @@ def test_a_value_that_is_also_passed_on_is_not_overwritten(passed_on):
     x = torch.randn(2, 3, 4, 4)
     value = model.get_layer("conv")(x)
     assert torch.equal(model(x), torch.cat([value, value.relu()], 1))
+
+
+def test_modules_of_others_see_whole_values():
+    """A user's layer or function may keep what it takes and gives; no shortcut is taken there."""
+
+    class Keeping(Conv2D):
+        def forward(self, x):
+            self.kept = x.mean((2, 3)) @ self.kernel
+            return self.kept[:, :, None, None] * x
+
+        def build(self, shape):
+            self.kernel = torch.eye(3)
+            self.built = True
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    image = Input((4, 4, 3))
+    x = layers.ZeroPadding2D(1)(image)
+    x = Keeping(3, 1, name="keeping")(x)
+    model = Model(image, ReLU()(x)).eval()
+    with torch.no_grad():
+        model(-torch.ones(2, 3, 4, 4))
+    assert torch.equal(model.keeping.kept, torch.full((2, 3), -16 / 36))
+
+    model = chain(layers.ZeroPadding2D(1), Conv2D(2, 3, name="conv"), shape=(4, 4, 3)).eval()
+    model.conv.forward = lambda x: x
+    with torch.no_grad():
+        assert model(torch.ones(1, 3, 4, 4)).shape == (1, 3, 6, 6)
+
+
+def test_replacing_a_layer_brings_shapes_up_to_date():
+    model = chain(Dense(3, name="body"), Dense(4, name="head"))
+    model.head = Dense(7)
+    assert model.output_shape == (None, 7)
+    assert Model(model.input, Dense(2)(model.output))(torch.randn(5, 4)).shape == (5, 2)
+    built = model.head
+    model.body = Dense(6)  # the head, built for 3, no longer fits: surgery goes on
+    assert model.output_shape == (None, 7)
+    assert model.head is built
+    model.head = Dense(8)
+    assert model.get_layer("body").output.shape == (None, 6)
+    assert model(torch.randn(5, 4)).shape == (5, 8)
 
 
 def test_a_model_does_not_live_on_in_its_layers_symbols():

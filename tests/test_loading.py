@@ -229,6 +229,18 @@ def test_a_file_holds_each_tensor_once(tmp_path):
     assert header["format_version"] == 1
 
 
+def test_a_layer_shared_with_a_model_within_becomes_two(tmp_path):
+    """As in Keras, whose configs do not say that a layer also stands elsewhere."""
+    shared = layers.Dense(4)
+    inner = Model(x := Input((4,)), shared(x), name="inner")
+    outer = Model(y := Input((4,)), shared(inner(y)))
+    outer.save_weights(tmp_path / "shared.safetensors")
+    rebuilt = kerastorch.load_model(tmp_path / "shared.safetensors")
+    x = torch.randn(2, 4)
+    assert torch.equal(rebuilt(x), outer(x))
+    assert (outer.count_params(), rebuilt.count_params()) == (20, 40)
+
+
 def test_parameters_take_the_models_type(tmp_path):
     model = make_model()
     model.save_weights(tmp_path / "little.safetensors")

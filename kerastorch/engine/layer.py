@@ -170,7 +170,7 @@ class Layer(nn.Module):
 
     def count_params(self) -> int:
         """The number of scalars that Keras counts: parameters and moving statistics."""
-        return sum(tensor.numel() for tensor in own_tensors(self).values())
+        return sum(tensor.numel() for tensor in set(stored_tensors(self).values()))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of Keras's constructor, as plain data."""
@@ -209,16 +209,10 @@ def keras_class(cls: type[Layer]) -> type[Layer]:
     return getattr(cls, "keras_class", cls)
 
 
-def own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """A module's weights by their keys, as Keras counts them.
-
-    Shared ones come once, under the first key. torch's own count of batches is left out.
-    """
-    own: dict[int, tuple[str, Tensor]] = {}
-    for key, tensor in module.state_dict(keep_vars=True).items():
-        if not key.endswith("num_batches_tracked"):
-            own.setdefault(id(tensor), (key, tensor))
-    return dict(own.values())
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that Keras knows too: all of `state_dict` but torch's counts of batches."""
+    tensors = module.state_dict(keep_vars=True)
+    return {key: x for key, x in tensors.items() if not key.endswith("num_batches_tracked")}
 
 
 def serialize_argument(argument: str, value: Any) -> Any:

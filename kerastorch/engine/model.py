@@ -120,6 +120,21 @@ class Functional(Layer):
             module._name = name
         for node in self._calls[key]:
             node.replace_module(module, name)
+        if isinstance(module, Layer):
+            module._nodes.extend(node for node in self._calls[key] if node not in module._nodes)
+            self._infer_shapes()
+
+    def _infer_shapes(self) -> None:
+        """Brings the shapes of the Symbols up to date; they stay where the layers do not fit."""
+        plan = self._plan
+        sizes = list(plan.shapes)
+        try:
+            self._fill_shapes(sizes)
+        except ValueError:  # as between two steps of surgery
+            return
+        self._plan = plan._replace(shapes=tuple(sizes))
+        for symbol, shape in zip(self._symbols, sizes, strict=True):
+            symbol.shape = shape
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -228,12 +243,16 @@ class Functional(Layer):
         sizes: list[Any] = [None] * len(self._plan.shapes)
         for slot, shape in zip(flatten(self._plan.inputs), given, strict=True):
             sizes[slot] = tuple(shape)
+        self._fill_shapes(sizes)
+        return _unpack_singleton(map_structure(sizes.__getitem__, self._plan.outputs))
+
+    def _fill_shapes(self, sizes: list[Any]) -> None:
+        """Puts the shape of each step's results into their slots."""
         for step in self._plan.steps:
             arguments = [map_structure(sizes.__getitem__, argument) for argument in step.arguments]
             results = flatten_shapes(self._shape_of_call(step, arguments))
             for slot, shape in zip(step.outputs, results, strict=True):
                 sizes[slot] = shape
-        return _unpack_singleton(map_structure(sizes.__getitem__, self._plan.outputs))
 
     def _shape_of_call(self, step: Step, arguments: list) -> Any:
         module = self._modules[step.key]

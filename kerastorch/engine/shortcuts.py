@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as nn_module
 
+from .layer import Layer
 from .structure import flatten
 
 if TYPE_CHECKING:
@@ -34,28 +35,28 @@ class Shortcuts:
     def options(self, step: Step, module: nn.Module) -> dict[str, Any]:
         """The arguments that tell a module's `forward` what to leave out."""
         taken = flatten(list(step.arguments))
-        if _has_hooks(module):
+        if _may_look(module):
             self._own.difference_update(taken)
             return {}
         options: dict[str, Any] = {}
-        if step.spare in self._own and getattr(module, "takes_overwrite", False):
+        if step.spare in self._own and module.takes_overwrite:
             options["overwrite"] = True
         if taken[0] in self._margins:
             options["margins"] = self._margins.pop(taken[0])
         if self._can_postpone(step, module):
             options["postpone"] = True
             self._margins[step.outputs[0]] = module.padding
-        if getattr(module, "makes_new_tensor", False):
+        if module.makes_new_tensor:
             self._own.add(step.outputs[0])
         else:  # what the module gives or keeps may be a view of what it takes
             self._own.difference_update(taken)
         return options
 
     def _can_postpone(self, step: Step, module: nn.Module) -> bool:
-        if step.taker is None or not getattr(module, "takes_postpone", False):
+        if step.taker is None or not module.takes_postpone:
             return False
         taker = self._children[step.taker]
-        return getattr(taker, "takes_margins", False) and not _has_hooks(taker)
+        return not _may_look(taker) and taker.takes_margins
 
 
 def nobody_watches() -> bool:
@@ -68,6 +69,12 @@ def nobody_watches() -> bool:
         or nn_module._global_forward_hooks
         or nn_module._global_forward_pre_hooks
     )
+
+
+def _may_look(module: nn.Module) -> bool:
+    """Whether somebody may see, in or around this module, what it takes and gives."""
+    is_own = isinstance(module, Layer) and type(module).__module__.startswith("kerastorch.")
+    return not is_own or "forward" in vars(module) or _has_hooks(module)
 
 
 def _has_hooks(module: nn.Module) -> bool:
