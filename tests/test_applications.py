@@ -1,5 +1,6 @@
 """The 18 architectures equal Keras's in every layer, through files that Keras writes."""
 
+import h5py
 import pytest
 import torch
 
@@ -112,6 +113,23 @@ def test_variants(oracle, name, tmp_path, arguments, file):
     load = parity.by_load_model if file.endswith(".keras") else parity.by_load_weights
     model = parity.make_twins(oracle, *application(name, **arguments), tmp_path / file, load)
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "InceptionV3", "NASNetMobile"], indirect=True)
+def test_weights_under_other_names_go_by_order(oracle, name, tmp_path):
+    """As in the published files, whose names are those of their era."""
+
+    def load(build, path):
+        with h5py.File(path, "r+") as file:
+            others = {layer: f"era_{i}" for i, layer in enumerate(file.attrs["layer_names"])}
+            for layer, other in others.items():
+                file.move(layer, other)
+            file.attrs["layer_names"] = list(others.values())
+        return build(weights=path)
+
+    case = application(name, include_top=False, input_shape=(*SMALL, 3))
+    model = parity.make_twins(oracle, *case, tmp_path / "twin.h5", load, weights_only=True)
+    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=1))
 
 
 @pytest.mark.parametrize(("name", "widths"), WIDTHS, indirect=["name"], ids=str)

@@ -48,8 +48,11 @@ def summarize(model: Model, expand_nested: bool = False) -> str:
 
 
 def _rows(model: Model, expand_nested: bool, indent: str = "") -> Iterator[Row]:
+    listed = set(model.layers)  # a Sequential leaves its input out
     for name, key in model._keys.items():
         module, nodes = model._modules[key], model._calls[key]
+        if module not in listed:
+            continue
         yield Row(
             f"{indent}{name} ({type(module).__name__})",
             ", ".join(str(symbol.shape) for symbol in nodes[0].outputs),
