@@ -90,13 +90,21 @@ def sequential_config(model: Sequential) -> dict[str, Any]:
     }
 
 
+# Where Keras looks for the classes that are not in `keras.layers`.
+_MODULES = {
+    Model: "keras.src.models.functional",
+    Sequential: "keras",
+    layers.CustomScaleLayer: "keras.src.applications.inception_resnet_v2",
+}
+
+
 def _layer_config(layer: Any) -> dict[str, Any]:
     if not isinstance(layer, Layer):
         raise ValueError(
             f"A {type(layer).__name__} has no Keras config; it cannot be saved as part of a model."
         )
     return {
-        "module": "keras.layers",
+        "module": _MODULES.get(type(layer), "keras.layers"),
         "class_name": keras_class(type(layer)).__name__,
         "config": layer.get_config(),
         "registered_name": None,
@@ -158,30 +166,31 @@ def functional_from_config(config: dict[str, Any]) -> Model:
         name, number, index = place
         return made[name]._nodes[number - _is_functional(made[name])].outputs[index]
 
-    return Model(
+    model = Model(
         _map_places(symbol_of, config["input_layers"]),
         _map_places(symbol_of, config["output_layers"]),
         name=config.get("name"),
-        trainable=_frozen(config),
     )
+    return _with_trainable(model, config)
 
 
 def sequential_from_config(config: dict[str, Any]) -> Sequential:
     """The sequential model of a config in Keras 3's dialect."""
     stack = [_layer_from_config(data) for data in config["layers"]]
-    model = Sequential([_as_stacked(layer) for layer in stack], config.get("name"), _frozen(config))
+    model = Sequential([_as_stacked(layer) for layer in stack], config.get("name"))
     if not model.built and config.get("build_input_shape"):
         model.build(config["build_input_shape"])
-    return model
+    return _with_trainable(model, config)
 
 
 def _as_stacked(layer: Layer) -> Layer | Symbol:
     return layer.output if isinstance(layer, InputLayer) else layer
 
 
-def _frozen(config: dict[str, Any]) -> bool | None:
-    """What a config's `trainable` says to a model: only False goes on to its layers."""
-    return False if config.get("trainable") is False else None
+def _with_trainable(model: Model, config: dict[str, Any]) -> Model:
+    """The model with its own `trainable`; its layers keep theirs, as in Keras."""
+    model._trainable = bool(config.get("trainable", True))
+    return model
 
 
 def _layer_from_config(data: dict[str, Any]) -> Layer:
@@ -229,7 +238,9 @@ def _unsupported_call(data: dict[str, Any], call: Any) -> Iterator[str]:
         yield f"{data['class_name']} called in the dialect of Keras before 3"
         return
     for key, value in call["kwargs"].items():
-        if key != "training" and value is not None:
+        # A model with several inputs is called with a mask for each, None where there is none.
+        is_given = any(leaf is not None for leaf in _leaves(value))
+        if key != "training" and is_given:
             yield f"{data['class_name']} called with {key}"
     for leaf in _leaves(call["args"]):
         if not _is_keras_tensor(leaf):
@@ -287,6 +298,8 @@ def _map_leaves(function: Callable[[Any], Any], arguments: Any) -> Any:
     """`map_structure`, where a Keras tensor's dict is a leaf."""
     if isinstance(arguments, list | tuple):
         return [_map_leaves(function, argument) for argument in arguments]
+    if isinstance(arguments, dict) and not _is_keras_tensor(arguments):
+        return {key: _map_leaves(function, value) for key, value in arguments.items()}
     return function(arguments)
 
 

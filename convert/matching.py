@@ -128,11 +128,14 @@ def _match_by_name(
 def _match_nested(
     model: Model, stored: StoredLayer, file_name: str
 ) -> list[tuple[Layer, StoredLayer]]:
-    """A nested model's arrays lie in one group, trainable ones first, named `layer/variable`."""
+    """A nested model's arrays lie in one group, trainable ones first, named `layer/variable`.
+
+    Where Keras made the layer in a Sequential, the names of the models around it come first.
+    """
     arrays: dict[str, list[h5py.Dataset]] = {}
     for array in stored.arrays:
-        layer_name = array.name.split(f"/{stored.name}/", 1)[1].rpartition("/")[0]
-        arrays.setdefault(layer_name, []).append(array)
+        place = array.name.split(f"/{stored.name}/", 1)[1].rpartition("/")[0]
+        arrays.setdefault(place.rpartition("/")[2], []).append(array)
     layers = {layer.name: layer for layer in _leaves(model)}
     if set(layers) != set(arrays):
         raise mismatch(

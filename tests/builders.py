@@ -303,3 +303,28 @@ def sequential(k):
     base = k.models.Model(image, layers.MaxPooling2D()(x), name="base")
     head = [layers.Flatten(), layers.Dense(7, activation="relu"), layers.Dropout(0.3)]
     return k.models.Sequential([base, *head, layers.Dense(2, activation="softmax")])
+
+
+def stacked(k):
+    """A Sequential in a functional model in a Sequential."""
+    layers = k.layers
+    image = layers.Input((8, 7, 3))
+    stem = [layers.Input((8, 7, 3)), layers.Conv2D(4, 3), layers.BatchNormalization()]
+    x = k.models.Sequential(stem, name="stem")(image)
+    base = k.models.Model(image, layers.Conv2D(5, 2, activation="relu")(x), name="base")
+    return k.models.Sequential([base, layers.Flatten(), layers.Dense(2)])
+
+
+def towers(k):
+    """Models within that take and give lists and dicts."""
+    layers = k.layers
+    a, b = layers.Input((5,), name="a"), layers.Input((5,), name="b")
+    joined = layers.Add()([layers.Dense(4)(a), layers.Dense(4)(b)])
+    by_place = k.models.Model([a, b], [joined, a], name="by_place")
+    a, b = layers.Input((5,), name="a"), layers.Input((5,), name="b")
+    joined = layers.Multiply()([layers.Dense(4, name="of_a")(a), layers.Dense(4, name="of_b")(b)])
+    by_name = k.models.Model({"a": a, "b": b}, {"joined": joined, "first": a}, name="by_name")
+    left, right = layers.Input((5,)), layers.Input((5,))
+    one, same = by_place([left, right])
+    two = by_name({"a": right, "b": left})
+    return k.models.Model([left, right], [layers.Dense(3)(one), same, *two.values()])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import kerastorch
+from kerastorch.engine.structure import flatten
 from tests import builders
 from tests.oracle.client import Oracle
 
@@ -92,7 +93,7 @@ def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np
         name, kind, expected = next(answers, (None, None, []))
         assert (layer.name, type(layer).__name__) == (name, kind), f"{place}, is Keras's {name}"
         compared.append(name)
-        for ours, theirs in zip(flat(output), expected, strict=True):
+        for ours, theirs in zip(flatten(output), expected, strict=True):
             assert_close(ours, from_keras(theirs), f"{place}, is the first that differs")
 
     tensors = [from_keras(array) for array in inputs]
@@ -109,14 +110,10 @@ def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np
 
     with torch.no_grad():
         unwatched = model(tensors)
-    for ours, theirs in zip(flat(unwatched), flat(watched), strict=True):
+    for ours, theirs in zip(flatten(unwatched), flatten(watched), strict=True):
         assert_close(ours, theirs, "output of the model without hooks")
     for tensor, array in zip(tensors, inputs, strict=True):
         assert torch.equal(tensor, from_keras(array)), "the model has changed its input"
-
-
-def flat(output) -> list[Tensor]:
-    return list(output) if isinstance(output, list | tuple) else [output]
 
 
 def calculating_layers(model: kerastorch.Model) -> list:

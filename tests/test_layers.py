@@ -1,8 +1,12 @@
 """Single layers and small models equal Keras's, through each kind of file that Keras writes."""
 
+import json
+
 import pytest
 
-from tests import parity
+import kerastorch
+from kerastorch.convert.config import model_config
+from tests import builders, parity
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
@@ -19,6 +23,8 @@ SMALL_MODELS = {
     "aliases": ("aliases", {}),
     "nested": ("nested", {}),
     "sequential": ("sequential", {}),
+    "stacked": ("stacked", {}),
+    "towers": ("towers", {}),
 }
 FILES = {
     "twin.weights.h5": parity.by_load_weights,
@@ -32,6 +38,12 @@ FILES = {
 def test_small_models(oracle, tmp_path, case, file):
     model = parity.make_twins(oracle, *SMALL_MODELS[case], tmp_path / file, FILES[file])
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=3))
+
+
+@pytest.mark.parametrize("case", ["nested", "sequential", "stacked", "towers"])
+def test_keras_opens_our_configs(oracle, case):
+    config = json.loads(json.dumps(model_config(getattr(builders, case)(kerastorch))))
+    assert oracle.ask("rebuild", config=config) == oracle.ask("build", builder=case, arguments={})
 
 
 @pytest.mark.parametrize(

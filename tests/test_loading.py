@@ -204,6 +204,21 @@ def test_structures_and_calls_come_back(tmp_path, file):
         assert all(map(torch.equal, flatten(result), flatten(expected)))
 
 
+@pytest.mark.parametrize("file", WHOLE_MODELS)
+def test_layers_thawed_in_a_frozen_model_come_back(tmp_path, file):
+    """As Keras opens it: the model's own flag does not reach its layers."""
+    model = make_model()
+    model.trainable = False
+    model.get_layer("head").layers[-1].trainable = True
+    WRITERS[file](model, tmp_path / file)
+    other = kerastorch.load_model(tmp_path / file)
+    assert not other.trainable
+    assert not other.get_layer("head").trainable
+    trained = {key for key, p in other.named_parameters() if p.requires_grad}
+    assert trained == {key for key, p in model.named_parameters() if p.requires_grad}
+    assert len(trained) == 2
+
+
 @pytest.mark.parametrize("name", kerastorch.list_models())
 def test_architectures_come_back_from_their_config(name):
     size = get_record(name).min_size

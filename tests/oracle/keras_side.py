@@ -35,7 +35,17 @@ class Keras:
                 layer.finalize_state()  # it computes with copies of its weights
         if data_format == "channels_last":  # TensorFlow convolves no other on the CPU.
             settle(graph_of(self.model), rng)
-        yield {
+        yield self._description()
+
+    def rebuild(self, config: dict) -> Iterator[dict]:
+        """Make a model from its `class_name` and `config`, and describe it."""
+        keras.utils.clear_session()
+        kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
+        self.model = kind.from_config(config["config"])
+        yield self._description()
+
+    def _description(self) -> dict:
+        return {
             "layers": [(layer.name, type(layer).__name__) for layer in self.model.layers],
             "parameters": self.model.count_params(),
             "inputs": [tuple(x.shape) for x in self.model.inputs],
