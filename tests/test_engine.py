@@ -647,6 +647,29 @@ def test_predict_refuses_other_shapes():
         model.predict(np.zeros((3, 5)))
 
 
+def test_predict_refuses_no_samples_unequal_numbers_and_missing_inputs():
+    x, y = Input((4,), name="x"), Input((4,), name="y")
+    model = Model([x, y], Add()([x, y]))
+    few, many = np.zeros((1, 4)), np.zeros((3, 4))
+    for arrays in ([few[:0], few[:0]], [few, many]):
+        with pytest.raises(ValueError, match="samples"):
+            model.predict(arrays)
+    with pytest.raises(ValueError, match="'y'"):
+        model.predict({"x": few})
+
+
+@pytest.mark.filterwarnings("error")
+def test_predict_takes_any_array():
+    model = chain(Rescaling(2.0))
+    array = np.arange(8.0, dtype="float32").reshape(2, 4)
+    array.setflags(write=False)
+    assert (model.predict(array) == 2 * array).all()
+    assert (model.predict(array[..., ::-1], batch_size=None) == 2 * array[..., ::-1]).all()
+    assert (model.predict(array.astype(">f4")) == 2 * array).all()
+    model = chain(Dense(3)).to(torch.bfloat16)
+    assert model.predict(array).dtype == np.float32  # NumPy has no bfloat16
+
+
 def test_summary_has_keras_columns_and_totals():
     image = Input((8, 8, 3))
     x = Conv2D(4, 3, name="conv")(image)

@@ -231,6 +231,9 @@ class Functional(Layer):
     def _arrange(self, inputs: Any) -> list:
         """The values for the inputs, flat and in order."""
         if isinstance(inputs, dict) and not isinstance(self._plan.inputs, dict):
+            missing = [name for name in self.input_names if name not in inputs]
+            if missing:
+                raise ValueError(f"{self.name} also takes the inputs {missing}.")
             inputs = [inputs[name] for name in self.input_names]
         values = flatten(inputs)
         expected = len(flatten(self._plan.inputs))
@@ -266,29 +269,32 @@ class Functional(Layer):
             )
         return [self._plan.shapes[slot] for slot in step.outputs]
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = 0) -> Any:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         """The outputs for arrays, computed in inference mode and in batches, as Keras does.
 
         Args:
             x: an array in Keras's layout (for images (batch, height, width, channels) unless the
                 data format is channels first), or a structure of arrays as the model's input.
-            batch_size: how many samples to compute at once.
+            batch_size: how many samples to compute at once; None for Keras's 32.
             verbose: taken as in Keras; nothing is printed.
 
         Returns:
             NumPy arrays in Keras's layout, in the structure of the model's output.
+
+        Raises:
+            ValueError: an array has another shape than the model's input, or there are no samples,
+                or not as many of each input.
         """
         arrays = [np.asarray(array) for array in self._arrange(x)]
-        for array, symbol in zip(arrays, self.inputs, strict=True):
-            _check_array(array, symbol)
+        _check_arrays(arrays, self.inputs)
+        batch_size = batch_size or 32
         like = next(self.parameters(), torch.empty(()))
         batches = []
         with inference(self):
             for start in range(0, len(arrays[0]), batch_size):
                 tensors = [
                     from_keras_layout(
-                        torch.from_numpy(array[start : start + batch_size]).to(like),
-                        self.data_format,
+                        _tensor_of(array[start : start + batch_size]).to(like), self.data_format
                     )
                     for array in arrays
                 ]
@@ -401,15 +407,25 @@ def _unpack_singleton(structure: Any) -> Any:
     return structure
 
 
-def _check_array(array: np.ndarray, symbol: Symbol) -> None:
-    fits = array.ndim == symbol.ndim and all(
-        size is None or size == given
-        for size, given in zip(symbol.shape[1:], array.shape[1:], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"Input {symbol.node.name!r} takes arrays of shape {symbol.shape}; got {array.shape}."
+def _check_arrays(arrays: list[np.ndarray], symbols: list[Symbol]) -> None:
+    for array, symbol in zip(arrays, symbols, strict=True):
+        fits = array.ndim == symbol.ndim and all(
+            size is None or size == given
+            for size, given in zip(symbol.shape[1:], array.shape[1:], strict=True)
         )
+        if not fits:
+            raise ValueError(
+                f"Input {symbol.node.name!r} takes arrays of shape {symbol.shape}; "
+                f"got {array.shape}."
+            )
+    counts = [len(array) for array in arrays]
+    if len(set(counts)) > 1 or not counts[0]:
+        raise ValueError(f"predict takes as many samples of each input, and some; got {counts}.")
+
+
+def _tensor_of(array: np.ndarray) -> Tensor:
+    """The tensor of any array, also one that is reversed, read-only or of another byte order."""
+    return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
 
 
 def _concatenate(batches: list, data_format: str) -> Any:
@@ -420,4 +436,5 @@ def _concatenate(batches: list, data_format: str) -> Any:
         }
     if isinstance(batches[0], list | tuple):
         return [_concatenate(list(part), data_format) for part in zip(*batches, strict=True)]
-    return torch.cat([to_keras_layout(batch, data_format) for batch in batches]).cpu().numpy()
+    whole = torch.cat([to_keras_layout(batch, data_format) for batch in batches]).cpu()
+    return (whole.float() if whole.dtype == torch.bfloat16 else whole).numpy()
