@@ -15,7 +15,8 @@ from pathlib import Path
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
-_chosen_data_format: ContextVar[str | None] = ContextVar("image_data_format", default=None)
+_chosen_data_format: str | None = None  # in all threads, as in Keras
+_scoped_data_format: ContextVar[str | None] = ContextVar("image_data_format", default=None)
 
 
 def keras_home() -> Path:
@@ -37,24 +38,27 @@ def _settings() -> dict:
 
 def image_data_format() -> str:
     """`"channels_last"` or `"channels_first"`: how image shapes are written, as Keras reads it."""
-    return _chosen_data_format.get() or check_data_format(
-        _settings().get("image_data_format", "channels_last")
+    return (
+        _scoped_data_format.get()
+        or _chosen_data_format
+        or check_data_format(_settings().get("image_data_format", "channels_last"))
     )
 
 
 def set_image_data_format(data_format: str) -> None:
     """Sets what `image_data_format()` says from now on, as `keras.config` does."""
-    _chosen_data_format.set(check_data_format(data_format))
+    global _chosen_data_format
+    _chosen_data_format = check_data_format(data_format)
 
 
 @contextmanager
 def data_format_scope(data_format: str) -> Iterator[None]:
-    """Sets what `image_data_format()` says inside a `with` block."""
-    token = _chosen_data_format.set(check_data_format(data_format))
+    """Sets what `image_data_format()` says inside a `with` block, in this thread."""
+    token = _scoped_data_format.set(check_data_format(data_format))
     try:
         yield
     finally:
-        _chosen_data_format.reset(token)
+        _scoped_data_format.reset(token)
 
 
 def check_data_format(data_format: str | None) -> str:

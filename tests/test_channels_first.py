@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import kerastorch
-from kerastorch.config import data_format_scope
+from kerastorch.config import data_format_scope, image_data_format, set_image_data_format
 from tests import builders, parity
 from tests.oracle.client import ROOT
 
@@ -33,6 +34,7 @@ FAMILIES = {
 # What a user's program does when keras.json says channels first.
 PROGRAM = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 import kerastorch
@@ -108,3 +110,14 @@ def test_keras_json(oracle, tmp_path):
 def test_refused_as_in_keras(name):
     with data_format_scope("channels_first"), pytest.raises(ValueError, match="channels_last"):
         builders.application(kerastorch, name)
+
+
+def test_the_chosen_format_holds_in_all_threads():
+    set_image_data_format("channels_first")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(image_data_format).result() == "channels_first"
+        with data_format_scope("channels_last"):
+            assert image_data_format() == "channels_last"
+    finally:
+        set_image_data_format("channels_last")
