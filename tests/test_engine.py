@@ -304,6 +304,34 @@ def test_sizes_are_positive_integers(what, make, size):
         make(size)
 
 
+@pytest.mark.parametrize("size", [0, -1, 2.5, "3", (1, 2, 3)])
+def test_windows_are_one_or_two_positive_integers(size):
+    with pytest.raises(ValueError, match="kernel_size is a positive integer or two"):
+        Conv2D(4, size)
+    assert Conv2D(4, np.int64(3)).kernel_size == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        BatchNormalization(axis=4),
+        layers.Softmax(axis=[1, -5]),
+        layers.Normalization(axis=4),
+        Concatenate(axis=4),
+    ],
+)
+def test_axes_are_those_of_the_input(layer):
+    image = Input((4, 5, 6))
+    with pytest.raises(ValueError, match="out of range for a value of rank 4"):
+        layer([image, image] if isinstance(layer, Concatenate) else image)
+
+
+@pytest.mark.parametrize("layer", [layers.ZeroPadding2D(1), layers.Cropping2D(1)])
+def test_borders_are_those_of_images(layer):
+    with pytest.raises(ValueError, match="rank 4"):
+        layer(Input((4, 5)))
+
+
 @pytest.mark.parametrize("size", [-1, 1.5, "3"])
 def test_inputs_have_counts_for_sizes(size):
     with pytest.raises(ValueError, match="sizes of an input"):

@@ -17,11 +17,16 @@ def moves_channels(rank: int, data_format: str) -> bool:
     return rank >= 4 and data_format == "channels_last"
 
 
-def tensor_axis(axis: int, rank: int, data_format: str) -> int:
-    """The tensor's axis for an axis of Keras's layout; the result is not negative."""
+def keras_axis(axis: int, rank: int) -> int:
+    """The axis counted from the first, if a value of this rank has it."""
     if not -rank <= axis < rank:
         raise ValueError(f"axis {axis} is out of range for a value of rank {rank}.")
-    axis %= rank
+    return axis % rank
+
+
+def tensor_axis(axis: int, rank: int, data_format: str) -> int:
+    """The tensor's axis for an axis of Keras's layout; the result is not negative."""
+    axis = keras_axis(axis, rank)
     if axis == 0 or not moves_channels(rank, data_format):
         return axis
     return 1 if axis == rank - 1 else axis + 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import activations
 from ..engine.layer import Layer
-from ..engine.layout import Shape, tensor_axis
+from ..engine.layout import Shape, keras_axis, tensor_axis
 
 
 def activate(function: Callable, x: Tensor, data_format: str) -> Tensor:
@@ -93,9 +93,16 @@ class Softmax(Layer):
         super().__init__(name=name, trainable=trainable)
         self.axis = axis
 
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        for axis in self._axes():
+            keras_axis(axis, len(shape))
+        return shape
+
+    def _axes(self) -> list[int]:
+        return [self.axis] if isinstance(self.axis, int) else list(self.axis)
+
     def forward(self, x: Tensor) -> Tensor:
-        axes = [self.axis] if isinstance(self.axis, int) else self.axis
-        axes = [tensor_axis(axis, x.ndim, self.data_format) for axis in axes]
+        axes = [tensor_axis(axis, x.ndim, self.data_format) for axis in self._axes()]
         if len(axes) == 1:
             return activations.softmax(x, axis=axes[0])
         return (x - x.logsumexp(axes, keepdim=True)).exp()

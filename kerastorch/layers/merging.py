@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engine.layer import Layer
-from ..engine.layout import Shape, from_keras_layout, tensor_axis
+from ..engine.layout import Shape, from_keras_layout, keras_axis, tensor_axis
 
 
 class _Merge(Layer):
@@ -95,7 +95,7 @@ class Concatenate(Layer):
             raise ValueError(
                 f"Layer {self.name!r} cannot join inputs of different ranks: {shapes}."
             )
-        axis = self.axis % len(shapes[0])
+        axis = keras_axis(self.axis, len(shapes[0]))
         result = []
         for position, sizes in enumerate(zip(*shapes, strict=True)):
             known = {size for size in sizes if size is not None}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..engine.layer import Layer, native
-from ..engine.layout import Shape, tensor_axis
+from ..engine.layout import Shape, keras_axis, tensor_axis
 from ..initializers import fill_
 
 
@@ -109,7 +109,7 @@ class BatchNormalization(Layer):
         return shape
 
     def _features(self, shape: Shape) -> int:
-        features = shape[self.axis]
+        features = shape[keras_axis(self.axis, len(shape))]
         if features is None:
             raise ValueError(
                 f"Layer {self.name!r} needs to know the size of axis {self.axis}; got {shape}."

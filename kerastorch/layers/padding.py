@@ -18,10 +18,10 @@ Margins = tuple[Pair, Pair]
 
 def pair(value: int | Sequence[int], what: str) -> Pair:
     """The value for both spatial axes."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
+    values = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(values) != 2 or not all(isinstance(v, Integral) and v > 0 for v in values):
         raise ValueError(f"{what} is a positive integer or two of them, not {value!r}.")
-    return values
+    return int(values[0]), int(values[1])
 
 
 def positive(value: int, what: str) -> int:

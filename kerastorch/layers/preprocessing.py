@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engine.layer import Layer
-from ..engine.layout import Shape, tensor_axis
+from ..engine.layout import Shape, keras_axis, tensor_axis
 
 
 class Rescaling(Layer):
@@ -83,7 +83,7 @@ class Normalization(Layer):
         axes = (
             () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
         )
-        axes = sorted(axis % rank for axis in axes)
+        axes = sorted(keras_axis(axis, rank) for axis in axes)
         if any(shape[axis] is None for axis in axes):
             raise ValueError(
                 f"Layer {self.name!r} needs to know the sizes of axes {axes}; got {shape}."

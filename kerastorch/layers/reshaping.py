@@ -86,6 +86,8 @@ class Cropping2D(Layer):
 
 
 def _resized(layer: Layer, shape: Shape, sign: int, amounts: Margins) -> Shape:
+    if len(shape) != 4:
+        raise ValueError(f"Layer {layer.name!r} takes inputs of rank 4; got the shape {shape}.")
     spatial, channels = split_shape(shape, layer.data_format)
     sizes = tuple(
         None if size is None else size + sign * sum(amount)
