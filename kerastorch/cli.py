@@ -19,7 +19,7 @@ from .applications.construction import PublishedWeightsError
 from .applications.imagenet_utils import CLASSES, decode_predictions, preprocess_input
 from .applications.registry import ModelRecord, get_record
 from .engine import Model
-from .engine.layout import split_shape
+from .engine.layout import join_shape, split_shape
 from .preprocessing.image import INTERPOLATIONS, img_to_array, load_img
 
 if TYPE_CHECKING:
@@ -119,13 +119,15 @@ def _open_model(
         model = create_model(
             options.model,
             weights=source,
-            classes=options.classes,
+            classes=options.classes or CLASSES,
             include_top=not options.no_top,
             classifier_activation="softmax",
             alpha=options.alpha,
         )
         return model, record
-    if Path(source).suffix or Path(source).exists():
+    if options.classes is not None or options.alpha is not None or options.no_top:
+        raise ValueError("--classes, --no-top and --alpha go with --model and a file of weights")
+    if Path(source).suffix or Path(source).is_file():
         model = load_model(source)
         return model, _application_in(model)
     record = get_record(source)
@@ -200,6 +202,7 @@ def _recipe(model: Model, record: ModelRecord | None, options: argparse.Namespac
         size = tuple(options.size)
     if None in size:
         raise ValueError(f"{model.name} takes pictures of any size: choose one with --size")
+    model.compute_output_shape(join_shape(None, size, channels, model.data_format))  # or it raises
     color_modes = {1: "grayscale", 3: "rgb", 4: "rgba"}
     if channels not in color_modes:
         raise ValueError(f"{model.name} takes {channels} channels; pictures have 1, 3 or 4")
@@ -464,7 +467,6 @@ def _weights_options() -> argparse.ArgumentParser:
         "--classes",
         metavar="N",
         type=_positive,
-        default=CLASSES,
         help=f"how many classes they tell apart (default {CLASSES})",
     )
     group.add_argument("--no-top", action="store_true", help="they are of a model without its top")

@@ -226,6 +226,13 @@ def test_every_command_has_help_with_an_example(capsys, command):
     assert f"example: kerastorch {command}" in capsys.readouterr().out
 
 
+def test_a_folder_does_not_hide_a_model_of_its_name(capsys):
+    Path("xception").mkdir()
+    code, out, _ = run(capsys, "summary", "xception")
+    assert code == 0
+    assert "block1_conv1" in out
+
+
 def damaged_files():
     """Files that are not what they are called."""
     Path("text.keras").write_text("hello")
@@ -261,6 +268,9 @@ def damaged_files():
         ("predict small.safetensors a.png --preprocess tf --labels broken.json", "broken.json"),
         ("predict small.safetensors a.png --preprocess tf --labels names.json", "label to index"),
         ("predict small.safetensors a.png --preprocess tf --labels nowhere", "nowhere: No such"),
+        ("predict open.safetensors a.png --preprocess tf --size 2 2", "A window of 3 does not fit"),
+        ("summary mobilenet --alpha 0.5", "--alpha go with --model"),
+        ("predict small.safetensors a.png --classes 3", "go with --model"),
         ("predict features.safetensors a.png --preprocess tf", "one row of scores"),
         ("predict five.safetensors a.png --preprocess tf", "5 channels"),
     ],
@@ -271,6 +281,8 @@ def test_errors_are_a_line_and_an_exit_code(capsys, arguments, message):
     small_model(channels=5).save_weights("five.safetensors")
     image = layers.Input((8, 8, 3))
     kerastorch.Model(image, layers.Conv2D(2, 3)(image)).save_weights("features.safetensors")
+    open_size = small_model(size=None, first=layers.Conv2D(2, 3))
+    open_size.save_weights("open.safetensors")
     damaged_files()
     code, out, err = run(capsys, *arguments.split())
     assert code == 1
