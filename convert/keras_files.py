@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,12 +75,22 @@ def open_keras_file(path: Path) -> Iterator[KerasFile]:
             raise WeightsError(
                 f"{str(path)!r} is no file of Keras: neither HDF5 nor a zip archive."
             )
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        json.JSONDecodeError,
+    ) as error:
         raise WeightsError(f"{str(path)!r} is broken or cut short: {error}") from error
 
 
 def _read_archive(archive: zipfile.ZipFile, weights: h5py.File) -> KerasFile:
     metadata = json.loads(archive.read("metadata.json"))
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"The metadata of {archive.filename!r} are broken: {metadata!r:.80}")
     return KerasFile(
         layers=_layers_by_path(weights),
         by_path=True,

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kerastorch.engine import Model
-from kerastorch.engine.layer import stored_tensors
+from kerastorch.engine.layer import is_batch_count, stored_tensors
 
 from .config import model_config
 from .errors import MissingFileError, WeightsError, mismatch
@@ -37,7 +37,10 @@ def save_safetensors(
     path = Path(filepath)
     if path.suffix != ".safetensors":
         raise ValueError(f"Weights are saved as .safetensors; {path.name!r} ends otherwise.")
-    header = {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source}
+    header = json.dumps(
+        {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source},
+        default=_plain,
+    )
     # A layer that also stands in a model within is stored twice: rebuilt from configs, as by Keras,
     # it becomes two.
     seen: set[Tensor] = set()
@@ -46,7 +49,7 @@ def save_safetensors(
         weights[key] = tensor.detach().clone() if tensor in seen else tensor.detach().contiguous()
         seen.add(tensor)
     try:
-        save_file(weights, path, metadata={"format": "pt", "kerastorch": json.dumps(header)})
+        save_file(weights, path, metadata={"format": "pt", "kerastorch": header})
     except SafetensorError as error:
         raise OSError(f"{str(path)!r} cannot be written: {error}") from error
 
@@ -55,7 +58,8 @@ def read_safetensors(model: Model, path: Path) -> dict[str, Tensor]:
     """The weights for a model, memory-mapped, after every key and shape has been checked."""
     expected = stored_tensors(model)
     with _open(path) as file:
-        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        stored = (key for key in file.keys() if not is_batch_count(key))  # noqa: SIM118
+        weights = {key: file.get_tensor(key) for key in stored}
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
     mismatched = [
@@ -92,6 +96,13 @@ def saved_model_config(path: Path) -> dict[str, Any]:
         return header["model"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise WeightsError(f"{str(path)!r} has a broken header: {error!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds of a NumPy number or array, or of a tensor, given as a layer's argument."""
+    if not hasattr(value, "tolist"):
+        raise ValueError(f"A {type(value).__name__} cannot be saved as a layer's argument.")
+    return value.tolist()
 
 
 def _open(path: Path):

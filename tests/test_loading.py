@@ -7,6 +7,7 @@ import zipfile
 from contextlib import contextmanager, suppress
 
 import h5py
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -233,6 +234,23 @@ def test_architectures_come_back_from_their_config(name):
     assert json.loads(json.dumps(other.get_config())) == config
 
 
+def test_a_state_dict_saved_by_hand_is_loaded(tmp_path):
+    model, other = make_model(), make_model()
+    save_file(model.state_dict(), tmp_path / "by_hand.safetensors")
+    other.load_weights(tmp_path / "by_hand.safetensors")
+    assert_same_state(other, model)
+
+
+def test_arguments_from_numpy_are_saved(tmp_path):
+    image = Input((2, 2, 3))
+    x = layers.Rescaling(np.array([1.0, 2.0, 3.0]), offset=np.float32(0.5))(image)
+    model = Model(image, layers.Reshape((np.int64(-1),))(layers.Dropout(np.float64(0.5))(x)))
+    model.save_weights(tmp_path / "model.safetensors")
+    other = kerastorch.load_model(tmp_path / "model.safetensors").eval()
+    x = torch.randn(2, 3, 2, 2)
+    assert torch.equal(other(x), model.eval()(x))
+
+
 def test_a_file_holds_each_tensor_once(tmp_path):
     model = make_model()
     model.save_weights(tmp_path / "little.safetensors")
@@ -306,6 +324,28 @@ def test_truncated_files(tmp_path, file):
         with refusal(file):
             kerastorch.load_model(tmp_path / file)
     assert_same_state(model, before)
+
+
+def test_broken_archives(tmp_path):
+    """Compressed by somebody and damaged, or with other metadata than Keras's."""
+    path = tmp_path / "model.keras"
+    write_keras(make_model(), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    for metadata in (b"[]", b"{", b"\xff\xfe\xff"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in {**parts, "metadata.json": metadata}.items():
+                archive.writestr(name, content)
+        with refusal():
+            kerastorch.load_model(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), len(whole) // 200):
+        path.write_bytes(whole[:place] + b"\xff\xff" + whole[place + 2 :])
+        with suppress(ValueError):
+            kerastorch.load_model(path)
 
 
 @pytest.mark.parametrize("file", WRITERS)

@@ -212,7 +212,12 @@ def keras_class(cls: type[Layer]) -> type[Layer]:
 def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The tensors that Keras knows too: all of `state_dict` but torch's counts of batches."""
     tensors = module.state_dict(keep_vars=True)
-    return {key: x for key, x in tensors.items() if not key.endswith("num_batches_tracked")}
+    return {key: x for key, x in tensors.items() if not is_batch_count(key)}
+
+
+def is_batch_count(key: str) -> bool:
+    """Whether a key of `state_dict` is of torch's count of batches, which Keras does not know."""
+    return key.endswith("num_batches_tracked")
 
 
 def serialize_argument(argument: str, value: Any) -> Any:
