@@ -1,1 +1,5 @@
 """Getting pictures into a model as Keras does: `from kerastorch.preprocessing import image`."""
+
+from . import image
+
+__all__ = ["image"]
