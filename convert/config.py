@@ -12,6 +12,7 @@ from kerastorch.engine import InputLayer, Layer, Model, Sequential, Symbol
 from kerastorch.engine.layer import keras_class
 from kerastorch.engine.structure import map_structure
 
+from .dialects import in_keras_3
 from .errors import UnsupportedLayersError, WeightsError
 
 LAYER_CLASSES: dict[str, type[Layer]] = {
@@ -135,6 +136,7 @@ def model_from_config(saved: dict[str, Any]) -> Model:
     try:
         if saved["class_name"] not in MODEL_CLASSES:
             raise UnsupportedLayersError([saved["class_name"]])
+        saved = in_keras_3(saved)
         unsupported = list(_unsupported(saved))
         if unsupported:
             raise UnsupportedLayersError(unsupported)
@@ -234,9 +236,6 @@ def _unsupported(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _unsupported_call(data: dict[str, Any], call: Any) -> Iterator[str]:
-    if not isinstance(call, dict):
-        yield f"{data['class_name']} called in the dialect of Keras before 3"
-        return
     for key, value in call["kwargs"].items():
         # A model with several inputs is called with a mask for each, None where there is none.
         is_given = any(leaf is not None for leaf in _leaves(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 import h5py
@@ -132,11 +132,11 @@ def _match_nested(
 
     Where Keras made the layer in a Sequential, the names of the models around it come first.
     """
+    layers = {layer.name: layer for layer in _leaves(model)}
     arrays: dict[str, list[h5py.Dataset]] = {}
     for array in stored.arrays:
         place = array.name.split(f"/{stored.name}/", 1)[1].rpartition("/")[0]
-        arrays.setdefault(place.rpartition("/")[2], []).append(array)
-    layers = {layer.name: layer for layer in _leaves(model)}
+        arrays.setdefault(_last_name(place, layers), []).append(array)
     if set(layers) != set(arrays):
         raise mismatch(
             model.name,
@@ -148,6 +148,13 @@ def _match_nested(
         (layer, StoredLayer(f"{stored.name}/{name}", tuple(arrays[name])))
         for name, layer in layers.items()
     ]
+
+
+def _last_name(place: str, known: Container[str]) -> str:
+    """The layer's name at the end of a place; names of models come first, and some contain `/`."""
+    parts = place.split("/")
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    return next((end for end in ends if end in known), place)
 
 
 def _keras_layers(model: Model) -> Iterator[Layer]:
