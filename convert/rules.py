@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from kerastorch.engine.layer import Layer, keras_class
+from kerastorch.engine.layout import from_keras_layout, to_keras_layout
 
 
 class Rule(NamedTuple):
@@ -47,6 +48,15 @@ def _depthwise_kernel(key: str, multiplier: int) -> Rule:
     )
 
 
+def _slopes(key: str, data_format: str) -> Rule:
+    """An array of the shape of a sample; an image's channels go first."""
+    return Rule(
+        key,
+        lambda x: from_keras_layout(x[None], data_format)[0],
+        lambda x: to_keras_layout(x[None], data_format)[0],
+    )
+
+
 def _bias(layer: Layer, key: str = "bias") -> list[Rule]:
     return [_same(key)] if layer.use_bias else []
 
@@ -73,6 +83,7 @@ _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
         *_bias(layer, "pointwise.bias"),
     ],
     "Dense": lambda layer: [_matrix("weight"), *_bias(layer)],
+    "PReLU": lambda layer: [_slopes("alpha", layer.data_format)],
     "BatchNormalization": _batch_normalization,
     "Normalization": lambda layer: [
         _same(key) for key in ("mean", "variance", "count") if layer.input_mean is None

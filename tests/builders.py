@@ -84,7 +84,7 @@ def activations(k, shape):
 
 
 def activation_layers(k):
-    """ReLU and Softmax with their arguments (Keras rounds those of ReLU to float32)."""
+    """Activations with their arguments (Keras rounds those of ReLU to float32)."""
     layers = k.layers
     image, vector = layers.Input((4, 5, 6)), layers.Input((7,))
     return k.models.Model(
@@ -99,6 +99,15 @@ def activation_layers(k):
             layers.Softmax(axis=2)(image),
             layers.Softmax(axis=[1, 2])(image),
             layers.Softmax()(vector),
+            layers.LeakyReLU()(image),
+            layers.LeakyReLU(0.2)(vector),
+            layers.ELU()(image),
+            layers.ELU(alpha=0.3)(vector),
+            layers.PReLU()(image),
+            layers.PReLU(shared_axes=[1, 2])(image),
+            layers.PReLU(shared_axes=2)(image),
+            layers.PReLU(shared_axes=[3])(image),
+            layers.PReLU("he_normal")(vector),
         ],
     )
 
@@ -163,9 +172,9 @@ def poolings(k):
 def reshapings(k):
     """Padding, cropping, and layers that show the order of elements."""
     layers = k.layers
-    image, vector = layers.Input((6, 5, 4)), layers.Input((24,))
+    image, sequence, vector = (layers.Input(shape) for shape in [(6, 5, 4), (6, 5), (24,)])
     return k.models.Model(
-        [image, vector],
+        [image, sequence, vector],
         [
             layers.ZeroPadding2D()(image),
             layers.ZeroPadding2D((1, 2))(image),
@@ -181,7 +190,49 @@ def reshapings(k):
             layers.Reshape((2, 3, 4))(vector),
             layers.Reshape((4, -1))(vector),
             layers.Flatten()(layers.Reshape((4, 3, 2))(vector)),
+            layers.Permute((2, 1, 3))(image),
+            layers.Permute((3, 1, 2))(image),
+            layers.Permute((2, 3, 1))(image),
+            layers.Permute((2, 1))(sequence),
+            layers.RepeatVector(3)(vector),
+            layers.UpSampling2D()(image),
+            layers.UpSampling2D((1, 3))(image),
+            layers.UpSampling2D(7, interpolation="nearest")(image),
+            layers.UpSampling1D()(sequence),
+            layers.UpSampling1D(3)(sequence),
+            layers.ZeroPadding1D()(sequence),
+            layers.ZeroPadding1D((0, 2))(sequence),
+            layers.ZeroPadding1D((3, 1), data_format="channels_last")(sequence),
+            layers.Cropping1D()(sequence),
+            layers.Cropping1D((2, 0))(sequence),
+        ],
+    )
+
+
+def upsampling_between_pixels(k, size):
+    """UpSampling2D with interpolation, which TensorFlow does in float32."""
+    image = k.layers.Input((6, 5, 4))
+    return k.models.Model(image, k.layers.UpSampling2D(size, interpolation="bilinear")(image))
+
+
+def inactive(k):
+    """What passes its input on in inference."""
+    layers = k.layers
+    image, sequence, vector = (layers.Input(shape) for shape in [(4, 5, 3), (4, 5), (6,)])
+    return k.models.Model(
+        [image, sequence, vector],
+        [
             layers.Dropout(0.5)(image),
+            layers.Dropout(0.5, noise_shape=(None, 1, 1, 3))(image),
+            layers.SpatialDropout1D(0.5)(sequence),
+            layers.SpatialDropout2D(0.5)(image),
+            layers.SpatialDropout2D(0.5, data_format="channels_last", seed=1)(image),
+            layers.GaussianDropout(0.5)(image),
+            layers.GaussianNoise(0.5, seed=1)(vector),
+            layers.AlphaDropout(0.5)(image),
+            layers.AlphaDropout(0.5, noise_shape=(None, 1), seed=1)(vector),
+            layers.Identity()(image),
+            layers.ActivityRegularization(l1=0.5, l2=0.25)(vector),
         ],
     )
 
@@ -203,8 +254,37 @@ def merges(k):
             layers.Concatenate(axis=1)([image, image]),
             layers.Concatenate(axis=-2)([image, image]),
             layers.Concatenate()([vector, other]),
+            layers.Subtract()([image, scale]),
+            layers.Subtract()([scale, image]),
+            layers.Average()([image, scale, image]),
+            layers.Maximum()([image, scale]),
+            layers.Maximum()([vector, vector, vector]),
+            layers.Minimum()([scale, image, scale]),
+            layers.Dot(axes=1)([vector, vector]),
+            layers.Dot(axes=-1, normalize=True)([vector, vector]),
+            layers.Dot(axes=(2, 2))([image, row]),
+            layers.Dot(axes=(1, 1), normalize=True)([image, row]),
+            layers.Dot(axes=(-1, 3))([image, scale]),
+            layers.Dot(axes=(1, 3))([other, row]),
+            layers.Dot(axes=(3, 1))([row, other]),
         ],
     )
+
+
+def trained_layers(k):
+    """For a training step: the layers around backbones whose gradients are more than copies."""
+    layers = k.layers
+    image = layers.Input((4, 6, 3))
+    x = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(4, 3, padding="same")(image))
+    a, b = (layers.Conv2D(4, 1, activation="relu")(x) for _ in range(2))
+    pairs = [layer([a, b]) for layer in (layers.Maximum(), layers.Minimum(), layers.Average())]
+    x = layers.PReLU()(layers.Concatenate()([*pairs, layers.Subtract()([a, x])]))
+    x = layers.Permute((2, 1, 3))(layers.UpSampling2D((3, 2))(x))
+    x = layers.LeakyReLU()(layers.Conv2D(5, 3, strides=3)(x))
+    x = layers.Dot(axes=(1, 2), normalize=True)([x, layers.ELU(0.5)(x)])
+    vector = layers.Dense(3)(layers.Flatten()(x))
+    vector = layers.Flatten()(layers.UpSampling1D(2)(layers.RepeatVector(2)(vector)))
+    return k.models.Model(image, layers.Dense(2)(vector))
 
 
 def normalisations(k):

@@ -145,6 +145,6 @@ def maximum(tensor: Tensor) -> float:
 
 
 def from_keras(array: np.ndarray) -> Tensor:
-    """The tensor of an array in Keras's layout: channels first if it has rank 4."""
+    """The tensor of an array in Keras's layout: channels first from rank 4."""
     tensor = torch.from_numpy(array)
-    return tensor.movedim(-1, 1).contiguous() if tensor.ndim == 4 else tensor.clone()
+    return tensor.movedim(-1, 1).contiguous() if tensor.ndim >= 4 else tensor.clone()

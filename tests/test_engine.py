@@ -383,9 +383,11 @@ def graphs(draw):
                 layer = draw(st.sampled_from([ReLU(), ReLU(0.5), Activation("relu6")]))
                 values.append(copy.deepcopy(layer)(draw(taken)))
             case 5:
-                values.append(Add()(draw(st.lists(taken, min_size=2, max_size=3))))
+                kind = draw(st.sampled_from([Add, layers.Average]))
+                values.append(kind()(draw(st.lists(taken, min_size=2, max_size=3))))
             case 6:
-                values.append(layers.Multiply()(draw(st.lists(taken, min_size=2, max_size=3))))
+                kind = draw(st.sampled_from([layers.Multiply, layers.Maximum, layers.Subtract]))
+                values.append(kind()(draw(st.lists(taken, min_size=2, max_size=2))))
             case 7:
                 values.append(Dropout(0.5)(draw(taken)))
             case 8:
@@ -538,16 +540,43 @@ IMAGE_LAYERS = st.one_of(
     st.builds(layers.Normalization, st.sampled_from([-1, None])),
     st.builds(Rescaling, st.just(2.0)),
     st.builds(Dropout, st.just(0.5)),
+    st.builds(layers.SpatialDropout2D, st.just(0.5)),
+    st.builds(layers.AlphaDropout, st.just(0.5), st.sampled_from([None, (None, 1, None, 1)])),
+    st.builds(layers.GaussianDropout, st.just(0.5)),
+    st.builds(layers.GaussianNoise, st.just(0.5)),
+    st.sampled_from([layers.ActivityRegularization, layers.ELU, layers.Identity]).map(
+        lambda c: c()
+    ),
+    st.builds(layers.LeakyReLU),
+    st.builds(layers.PReLU, shared_axes=st.none() | st.lists(st.integers(1, 3), unique=True)),
+    st.builds(layers.Permute, st.permutations([1, 2, 3])),
+    st.builds(layers.UpSampling2D, WINDOWS, interpolation=st.sampled_from(["nearest", "bilinear"])),
 )
+SEQUENCE_LAYERS = st.one_of(
+    st.builds(layers.Permute, st.permutations([1, 2])),
+    st.builds(layers.PReLU, shared_axes=st.none() | st.just(1)),
+    st.builds(layers.UpSampling1D, st.integers(1, 4)),
+    st.builds(layers.Cropping1D, MARGINS.map(lambda margins: margins[0])),
+    st.builds(layers.ZeroPadding1D, MARGINS.map(lambda margins: margins[0])),
+    st.builds(layers.SpatialDropout1D, st.just(0.5)),
+)
+VECTOR_LAYERS = st.builds(layers.RepeatVector, st.integers(1, 4))
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
-@given(st.data(), st.sampled_from(["channels_last", "channels_first"]))
-def test_the_shape_that_a_layer_says_is_the_shape_that_it_gives(data, data_format):
+@settings(derandomize=True, deadline=None, max_examples=600)
+@given(
+    st.data(),
+    st.sampled_from(["channels_last", "channels_first"]),
+    st.sampled_from(
+        [(4, IMAGE_LAYERS), (4, IMAGE_LAYERS), (3, SEQUENCE_LAYERS), (2, VECTOR_LAYERS)]
+    ),
+)
+def test_the_shape_that_a_layer_says_is_the_shape_that_it_gives(data, data_format, kind):
+    rank, layers_of_rank = kind
     with data_format_scope(data_format):
-        layer = data.draw(IMAGE_LAYERS)
-        shape = data.draw(st.tuples(SIZES, SIZES, SIZES, SIZES))
-        hidden = data.draw(st.tuples(*[st.booleans()] * 4))
+        layer = data.draw(layers_of_rank)
+        shape = data.draw(st.tuples(*[SIZES] * rank))
+        hidden = data.draw(st.tuples(*[st.booleans()] * rank))
         x = from_keras_layout(torch.zeros(shape), data_format)
         try:
             symbol = layer(Input(batch_shape=shape))
@@ -556,6 +585,16 @@ def test_the_shape_that_a_layer_says_is_the_shape_that_it_gives(data, data_forma
             reject()
         assert symbol.shape == keras_shape(y.shape, data_format)
         assert_agrees(layer, [shape], [hidden], y)
+
+
+MERGES = [
+    Add,
+    layers.Average,
+    layers.Maximum,
+    layers.Minimum,
+    layers.Multiply,
+    layers.Subtract,
+]
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -571,12 +610,33 @@ def test_the_shape_of_a_merge_is_the_shape_that_it_gives(data, data_format):
             others = data.draw(st.lists(SIZES, min_size=1, max_size=3))
             shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in others]
         else:
-            layer = data.draw(st.sampled_from([Add, layers.Multiply]))()
-            ranks = [rank, *data.draw(st.lists(st.integers(2, 4), min_size=1, max_size=2))]
+            layer = data.draw(st.sampled_from(MERGES))()
+            others = {"min_size": 1, "max_size": 1 if type(layer) is layers.Subtract else 2}
+            ranks = [rank, *data.draw(st.lists(st.integers(2, 4), **others))]
             shapes = [(2, *data.draw(st.tuples(*[ones_or_size] * (r - 1)))) for r in ranks]
         hidden = [data.draw(st.tuples(*[st.booleans()] * len(shape))) for shape in shapes]
         tensors = [from_keras_layout(torch.zeros(shape), data_format) for shape in shapes]
         y = layer(tensors)
+        symbol = layer([Input(batch_shape=shape) for shape in shapes])
+        assert symbol.shape == keras_shape(y.shape, data_format)
+        assert_agrees(layer, shapes, hidden, y)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.data(), st.sampled_from(["channels_last", "channels_first"]))
+def test_the_shape_of_a_dot_product_is_the_shape_that_it_gives(data, data_format):
+    with data_format_scope(data_format):
+        ranks = data.draw(st.tuples(*[st.integers(2, 4)] * 2))
+        axes = [data.draw(st.integers(1, rank - 1)) for rank in ranks]
+        batch, summed = data.draw(SIZES), data.draw(SIZES)
+        shapes = []
+        for rank, axis in zip(ranks, axes, strict=True):
+            sizes = [batch, *data.draw(st.tuples(*[SIZES] * (rank - 1)))]
+            sizes[axis] = summed
+            shapes.append(tuple(sizes))
+        layer = layers.Dot(axes, normalize=data.draw(st.booleans()))
+        hidden = [data.draw(st.tuples(*[st.booleans()] * len(shape))) for shape in shapes]
+        y = layer([from_keras_layout(torch.zeros(shape), data_format) for shape in shapes])
         symbol = layer([Input(batch_shape=shape) for shape in shapes])
         assert symbol.shape == keras_shape(y.shape, data_format)
         assert_agrees(layer, shapes, hidden, y)
@@ -588,7 +648,7 @@ def assert_agrees(layer, shapes, hidden, y):
         tuple(None if hide else size for size, hide in zip(shape, hides, strict=True))
         for shape, hides in zip(shapes, hidden, strict=True)
     ]
-    is_merge = isinstance(layer, Concatenate | Add | layers.Multiply)
+    is_merge = isinstance(layer, (Concatenate, layers.Dot, *MERGES))
     try:
         known = layer.compute_output_shape(partial if is_merge else partial[0])
     except ValueError:  # the layer's parameters hang on a size that is hidden

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import kerastorch
@@ -18,6 +19,7 @@ SMALL_MODELS = {
     "dense layers": ("dense_layers", {}),
     "poolings": ("poolings", {}),
     "reshapings": ("reshapings", {}),
+    "inactive": ("inactive", {}),
     "merges": ("merges", {}),
     "normalisations": ("normalisations", {}),
     "aliases": ("aliases", {}),
@@ -40,7 +42,26 @@ def test_small_models(oracle, tmp_path, case, file):
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=3))
 
 
-@pytest.mark.parametrize("case", ["nested", "sequential", "stacked", "towers"])
+@pytest.mark.parametrize("size", [(2, 2), (4, 1), (1, 8)])
+def test_upsampling_between_pixels(oracle, tmp_path, size):
+    """With values and weights that have few binary digits, so that float32 is exact as well."""
+    case = ("upsampling_between_pixels", {"size": size})
+    model = parity.make_twins(oracle, *case, tmp_path / "twin.keras", parity.by_load_model)
+    images = [np.round(256 * x) / 256 for x in parity.random_arrays(model.inputs, batch=3)]
+    parity.assert_layers_agree(model, oracle, images)
+
+
+@pytest.mark.parametrize("size", [3, (5, 7)])
+def test_upsampling_between_pixels_to_the_precision_of_float32(oracle, tmp_path, size):
+    case = ("upsampling_between_pixels", {"size": size})
+    model = parity.make_twins(oracle, *case, tmp_path / "twin.keras", parity.by_load_model)
+    images = parity.random_arrays(model.inputs, batch=3)
+    ((_, _, (expected,)),) = oracle.stream("outputs", inputs=images)
+    ours, theirs = model([parity.from_keras(x) for x in images]), parity.from_keras(expected)
+    parity.assert_close(ours, theirs, "enlarged image", 1e-6)
+
+
+@pytest.mark.parametrize("case", ["inactive", "nested", "sequential", "stacked", "towers"])
 def test_keras_opens_our_configs(oracle, case):
     config = json.loads(json.dumps(model_config(getattr(builders, case)(kerastorch))))
     assert oracle.ask("rebuild", config=config) == oracle.ask("build", builder=case, arguments={})

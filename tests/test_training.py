@@ -72,5 +72,9 @@ def test_batch_normalisation(oracle, tmp_path, shape, batch):
     check_step(oracle, tmp_path, "batch_normalisations", {"shape": shape}, batch)
 
 
+def test_layers_around_backbones(oracle, tmp_path):
+    check_step(oracle, tmp_path, "trained_layers", {}, 3)
+
+
 def test_frozen_backbone(oracle, tmp_path):
     check_step(oracle, tmp_path, "fine_tuned", {}, 4)

@@ -103,3 +103,13 @@ class Linear(Dense, nn.Linear):
         axis = tensor_axis(-1, x.ndim, self.data_format)
         y = F.linear(x.movedim(axis, -1), self.weight, self.bias).movedim(-1, axis)
         return activate(self.activation, y, self.data_format)
+
+
+class Identity(Layer, nn.Identity):
+    """Gives what it takes (`keras.layers.Identity`): any shape or structure. An `nn.Identity`."""
+
+    def __init__(self, name: str | None = None, trainable: bool = True):
+        super().__init__(name=name, trainable=trainable)
+
+    def forward(self, x: Any) -> Any:
+        return x

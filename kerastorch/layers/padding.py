@@ -24,6 +24,18 @@ def pair(value: int | Sequence[int], what: str) -> Pair:
     return int(values[0]), int(values[1])
 
 
+_COUNTS = {1: "one", 2: "two"}
+
+
+def per_axis(value: int | Sequence[int], axes: int, what: str, least: int = 1) -> tuple[int, ...]:
+    """The value for each spatial axis."""
+    values = tuple(value) if isinstance(value, list | tuple) else (value,) * axes
+    if len(values) != axes or not all(isinstance(v, Integral) and v >= least for v in values):
+        kind = "a positive integer" if least else "an integer that is not negative,"
+        raise ValueError(f"{what} is {kind} or {_COUNTS[axes]} of them, not {value!r}.")
+    return tuple(map(int, values))
+
+
 def positive(value: int, what: str) -> int:
     """The value itself, if it is a positive integer."""
     if not isinstance(value, Integral) or value <= 0:

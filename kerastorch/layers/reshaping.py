@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.layer import Layer
 from ..engine.layout import Shape, from_keras_layout, join_shape, split_shape, to_keras_layout
-from .padding import Margins
+from .padding import Margins, per_axis, positive
 
 
 def margins(value: int | Sequence, what: str) -> Margins:
@@ -96,6 +97,209 @@ def _resized(layer: Layer, shape: Shape, sign: int, amounts: Margins) -> Shape:
     if any(size is not None and size <= 0 for size in sizes):
         raise ValueError(f"Layer {layer.name!r} would leave nothing of an input of shape {shape}.")
     return join_shape(shape[0], sizes, channels, layer.data_format)
+
+
+class _SequenceLayer(Layer):
+    """What changes the length of sequences, rank 3."""
+
+    def __init__(self, data_format: str | None, name: str | None, trainable: bool):
+        super().__init__(name=name, trainable=trainable, data_format=data_format)
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 3:
+            raise ValueError(f"Layer {self.name!r} takes inputs of rank 3; got the shape {shape}.")
+        (length,), channels = split_shape(shape, self.data_format)
+        length = None if length is None else self._output_length(length)
+        if length is not None and length <= 0:
+            raise ValueError(f"Layer {self.name!r} would leave nothing of a shape {shape}.")
+        return join_shape(shape[0], (length,), channels, self.data_format)
+
+    def _output_length(self, length: int) -> int:
+        raise NotImplementedError
+
+
+class ZeroPadding1D(_SequenceLayer):
+    """Zeros around sequences (`keras.layers.ZeroPadding1D`).
+
+    Takes (N, steps, features), or channels first (N, features, steps).
+
+    Args:
+        padding: a number of steps for both ends, or (start, end).
+        data_format, name, trainable: see `Layer`.
+    """
+
+    def __init__(
+        self,
+        padding: int | Sequence[int] = 1,
+        data_format: str | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(data_format, name, trainable)
+        self.padding = per_axis(padding, 2, "padding", least=0)
+
+    def _output_length(self, length: int) -> int:
+        return length + sum(self.padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_last = self.data_format == "channels_last"
+        return F.pad(x, (0, 0, *self.padding) if is_last else self.padding)
+
+
+class Cropping1D(_SequenceLayer):
+    """Cuts the ends off sequences (`keras.layers.Cropping1D`). Takes (N, steps, features).
+
+    Args:
+        cropping: a number of steps for both ends, or (start, end).
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: nothing would be left.
+    """
+
+    def __init__(
+        self,
+        cropping: int | Sequence[int] = (1, 1),
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__("channels_last", name, trainable)
+        self.cropping = per_axis(cropping, 2, "cropping", least=0)
+
+    def _output_length(self, length: int) -> int:
+        return length - sum(self.cropping)
+
+    def forward(self, x: Tensor) -> Tensor:
+        start, end = self.cropping
+        return x[:, start : x.shape[1] - end]
+
+
+class UpSampling1D(_SequenceLayer):
+    """Repeats each step of sequences (`keras.layers.UpSampling1D`). Takes (N, steps, features).
+
+    Args:
+        size: how many times.
+        name, trainable: see `Layer`.
+    """
+
+    makes_new_tensor = True
+
+    def __init__(self, size: int = 2, name: str | None = None, trainable: bool = True):
+        super().__init__("channels_last", name, trainable)
+        self.size = positive(size, "size")
+
+    def _output_length(self, length: int) -> int:
+        return length * self.size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.repeat_interleave(self.size, 1)
+
+
+class UpSampling2D(Layer):
+    """Enlarges images by whole factors (`keras.layers.UpSampling2D`).
+
+    Takes (N, C, H, W) and gives (N, C, H * rows, W * columns). TensorFlow computes `bilinear` in
+    float32 whatever it takes; here it has the input's precision.
+
+    Args:
+        size: the factor, or one for rows and one for columns.
+        data_format: see `Layer`.
+        interpolation: `"nearest"`, which repeats pixels, or `"bilinear"`, between pixel centres.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: a factor or the interpolation is another, or the input is no image.
+    """
+
+    makes_new_tensor = True
+
+    def __init__(
+        self,
+        size: int | Sequence[int] = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable, data_format=data_format)
+        self.size = per_axis(size, 2, "size")
+        self.interpolation = str(interpolation).lower()
+        if self.interpolation not in ("nearest", "bilinear"):
+            raise ValueError(f"interpolation is 'nearest' or 'bilinear', not {interpolation!r}.")
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 4:
+            raise ValueError(f"Layer {self.name!r} takes inputs of rank 4; got the shape {shape}.")
+        spatial, channels = split_shape(shape, self.data_format)
+        spatial = tuple(
+            None if extent is None else extent * factor
+            for extent, factor in zip(spatial, self.size, strict=True)
+        )
+        return join_shape(shape[0], spatial, channels, self.data_format)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = [x.shape[2] * self.size[0], x.shape[3] * self.size[1]]
+        # Torch's "nearest" looks from the corner of a pixel, where a rounded scale may miss it.
+        mode = "nearest-exact" if self.interpolation == "nearest" else "bilinear"
+        return F.interpolate(x, size, mode=mode)
+
+
+class Permute(Layer):
+    """Axes in another order (`keras.layers.Permute`); takes and gives ranks of len(dims) + 1.
+
+    Args:
+        dims: for each axis of the output, in Keras's layout, the axis of the input, from 1; the
+            batch stays.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: `dims` is no order of 1, 2, ..., or the input has another rank.
+    """
+
+    def __init__(self, dims: Sequence[int], name: str | None = None, trainable: bool = True):
+        super().__init__(name=name, trainable=trainable)
+        self.dims = tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(f"dims orders the axes from 1 to their number; got {self.dims}.")
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != len(self.dims) + 1:
+            raise ValueError(
+                f"Layer {self.name!r} orders {len(self.dims)} axes and the batch; got {shape}."
+            )
+        return (shape[0], *(shape[axis] for axis in self.dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = to_keras_layout(x, self.data_format).permute(0, *self.dims)
+        y = from_keras_layout(y, self.data_format)
+        if y.ndim == 4 and x.stride(1) == 1 and y.stride(1) != 1:
+            return y.contiguous(memory_format=torch.channels_last)
+        return y
+
+
+class RepeatVector(Layer):
+    """Repeats vectors as the steps of a sequence (`keras.layers.RepeatVector`).
+
+    Takes (N, features) and gives (N, n, features).
+
+    Args:
+        n: how many times.
+        name, trainable: see `Layer`.
+    """
+
+    makes_new_tensor = True
+
+    def __init__(self, n: int, name: str | None = None, trainable: bool = True):
+        super().__init__(name=name, trainable=trainable)
+        self.n = positive(n, "n")
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 2:
+            raise ValueError(f"Layer {self.name!r} takes inputs of rank 2; got the shape {shape}.")
+        return (shape[0], self.n, shape[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(1).repeat(1, self.n, 1)
 
 
 class Flatten(Layer):
