@@ -22,6 +22,9 @@ SMALL_MODELS = {
     "inactive": ("inactive", {}),
     "merges": ("merges", {}),
     "normalisations": ("normalisations", {}),
+    "sequences": ("sequences", {}),
+    "transposed convolutions": ("transposed_convolutions", {}),
+    "normalisations within samples": ("sample_normalisations", {}),
     "aliases": ("aliases", {}),
     "nested": ("nested", {}),
     "sequential": ("sequential", {}),
@@ -61,7 +64,10 @@ def test_upsampling_between_pixels_to_the_precision_of_float32(oracle, tmp_path,
     parity.assert_close(ours, theirs, "enlarged image", 1e-6)
 
 
-@pytest.mark.parametrize("case", ["inactive", "nested", "sequential", "stacked", "towers"])
+LAYERS = ["activation_layers", "inactive", "merges", "reshapings"]
+
+
+@pytest.mark.parametrize("case", [*LAYERS, "nested", "sequential", "stacked", "towers"])
 def test_keras_opens_our_configs(oracle, case):
     config = json.loads(json.dumps(model_config(getattr(builders, case)(kerastorch))))
     assert oracle.ask("rebuild", config=config) == oracle.ask("build", builder=case, arguments={})
