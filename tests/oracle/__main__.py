@@ -1,14 +1,17 @@
-"""The oracle's process: `python -m tests.oracle DESCRIPTOR` answers until its pipe is closed."""
+"""The oracle's process: `python -m tests.oracle KERAS DESCRIPTOR` answers until its pipe is closed.
+
+KERAS is the module that answers: `keras_side`, or `keras2_side` for Keras 2.
+"""
 
 import contextlib
 import sys
 import traceback
+from importlib import import_module
 from multiprocessing.connection import Connection
+from typing import Any
 
-from tests.oracle.keras_side import Keras
 
-
-def serve(pipe: Connection, keras: Keras) -> None:
+def serve(pipe: Connection, keras: Any) -> None:
     while True:
         question, arguments = pipe.recv()
         try:
@@ -22,4 +25,5 @@ def serve(pipe: Connection, keras: Keras) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(EOFError, BrokenPipeError):  # The tests have closed their end.
-        serve(Connection(int(sys.argv[1])), Keras())
+        side, descriptor = sys.argv[1:]
+        serve(Connection(int(descriptor)), import_module(f"tests.oracle.{side}").Keras())

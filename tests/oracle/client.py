@@ -25,15 +25,18 @@ class OracleError(RuntimeError):
 class Oracle:
     """One Keras process and the one model it holds, questioned over a pipe.
 
-    Every public method of `keras_side.Keras` is a question. The pipe holds a few kilobytes, so a
+    Every public method of the side's `Keras` is a question. The pipe holds a few kilobytes, so a
     stream of large answers is computed only as fast as it is read.
+
+    Args:
+        side: the module that answers, `keras_side` or, for Keras 2, `keras2_side`.
     """
 
-    def __init__(self):
+    def __init__(self, side: str = "keras_side"):
         self._pipe, theirs = Pipe()
         descriptor = theirs.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.oracle", str(descriptor)],
+            [sys.executable, "-m", "tests.oracle", side, str(descriptor)],
             cwd=ROOT,
             env=os.environ | ENVIRONMENT,
             pass_fds=[descriptor],

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
 from tests import builders
+from tests.oracle.filling import values_for
 
 
 class Keras:
@@ -101,19 +102,6 @@ def fill(weights: list, rng: np.random.Generator) -> None:
     for weight in weights:
         role = weight.path.rpartition("/")[2]
         weight.assign(values_for(role, tuple(weight.shape), rng))
-
-
-def values_for(role: str, shape: tuple, rng: np.random.Generator) -> np.ndarray:
-    if role == "count":
-        return np.full(shape, 7)
-    if role == "gamma":
-        return rng.uniform(0.8, 1.2, shape)
-    if role in ("moving_variance", "variance"):
-        return rng.uniform(0.5, 1.5, shape)
-    if role in ("beta", "bias", "mean", "moving_mean"):
-        return rng.normal(0, 0.1, shape)
-    fan_in = shape[0] * shape[1] if role == "depthwise_kernel" else np.prod(shape[:-1])
-    return rng.uniform(-2, 2, shape) / np.sqrt(fan_in)
 
 
 def settle(model: keras.Model, rng: np.random.Generator) -> None:

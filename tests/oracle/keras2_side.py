@@ -1,0 +1,37 @@
+"""What the oracle does with Keras 2 (`tf_keras`). Every public method generates its answers."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tf_keras
+
+from tests import builders
+from tests.oracle.filling import values_for
+
+
+class Keras:
+    """Holds one model at a time, in float64."""
+
+    def build(self, builder: str, arguments: dict, seed: int = 0) -> Iterator[list]:
+        """Build a model as a fresh session would, fill its weights, and name its layers."""
+        tf_keras.backend.clear_session()
+        tf_keras.backend.set_floatx("float64")
+        self.model = getattr(builders, builder)(tf_keras, **arguments)
+        rng = np.random.default_rng(seed)
+        for weight in self.model.weights:
+            role = weight.name.rpartition("/")[2].removesuffix(":0")
+            weight.assign(values_for(role, tuple(weight.shape), rng))
+        yield [layer.name for layer in self.model.layers]
+
+    def save(self, path: str, weights_only: bool = False) -> Iterator[None]:
+        """Write a `.keras` or `.h5` file."""
+        if weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path)
+        yield None
+
+    def predict(self, inputs: list) -> Iterator[list]:
+        """The model's outputs."""
+        outputs = self.model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
+        yield outputs if isinstance(outputs, list) else [outputs]
