@@ -443,6 +443,65 @@ def test_a_value_that_is_also_passed_on_is_not_overwritten(passed_on):
     assert torch.equal(model(x), torch.cat([value, value.relu()], 1))
 
 
+class Doubled(Dense):
+    """A user's layer on top of one of ours."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Gained(kerastorch.Layer):
+    """A user's layer written as for Keras."""
+
+    def build(self, shape):
+        self.gain = torch.nn.Parameter(torch.full((shape[-1],), 3.0))
+
+    def forward(self, x):
+        return x * self.gain
+
+
+def test_a_users_subclass_keeps_its_class():
+    model = chain(Doubled(3, name="doubled"))
+    layer = model.doubled
+    assert isinstance(layer, Doubled)
+    assert isinstance(layer, torch.nn.Linear)
+    assert type(layer).__name__ == "Doubled"
+    x = torch.randn(2, 4)
+    expected = 2 * torch.nn.functional.linear(x, layer.weight, layer.bias)
+    for again in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(again(x), expected)
+    assert type(chain(Dense(3, name="plain")).plain) is Dense.Linear
+
+
+def test_a_users_layer_is_built_once():
+    layer = Gained()
+    assert not layer.built
+    model = chain(layer)
+    gain = layer.gain
+    assert torch.equal(model(torch.ones(2, 4)), torch.full((2, 4), 3.0))
+    assert torch.equal(layer(torch.ones(2, 4)), torch.full((2, 4), 3.0))
+    assert layer.gain is gain
+    assert list(model.parameters()) == [gain]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, file: model.input,
+        lambda model, file: model.summary(),
+        lambda model, file: model.get_layer("dense"),
+        lambda model, file: model.save_weights(file),
+        lambda model, file: model.load_weights(file),
+    ],
+)
+def test_a_sequential_without_input_says_so(use, tmp_path):
+    model = Sequential([Dense(3), Dense(2)])
+    with pytest.raises(ValueError, match="'sequential' is not built yet"):
+        use(model, tmp_path / "weights.safetensors")
+    assert model.predict(np.ones((5, 4))).shape == (5, 2)
+    assert model.get_layer("dense").in_features == 4
+
+
 def test_modules_of_others_see_whole_values():
     """A user's layer or function may keep what it takes and gives; no shortcut is taken there."""
 

@@ -126,18 +126,30 @@ class Layer(nn.Module):
     def _build_once(self, shapes: list[Shape]) -> None:
         training = self.training
         self.build(*shapes)
+        self.built = True
         if not training:
             self.eval()
         if not self.trainable:
             self.trainable = False  # now that there are parameters
 
     def build(self, *shapes: Shape) -> None:
-        """Makes the parameters for inputs of these Keras shapes; layers with any override it."""
+        """Makes the parameters for inputs of these Keras shapes.
+
+        A layer with parameters overrides it; it runs once, before the layer's first call.
+        """
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls) and "built" not in vars(cls):
+            cls.built = False
 
     def become(self, native: type[Layer], *args, **kwargs) -> None:
-        """Turns this layer into its native class, with these arguments of torch's constructor."""
+        """Turns this layer into its native class, with these arguments of torch's constructor.
+
+        A layer of a user's own subclass stays one: it becomes a native class derived from both.
+        """
         hooks = {key: value for key, value in self.__dict__.items() if "_hook" in key}
-        self.__class__ = native
+        self.__class__ = _native_of(type(self), native)
         native.__init__(self, *args, **kwargs)
         self.__dict__.update(hooks)
 
@@ -202,6 +214,23 @@ def native(of: type[Layer]):
         return cls
 
     return decorate
+
+
+def _native_of(cls: type[Layer], native_class: type[Layer]) -> type[Layer]:
+    """The native class for a Keras layer's class, or for a subclass of it, where it is kept."""
+    if cls is native_class.keras_class:
+        return native_class
+    key = native_class.__qualname__.rpartition(".")[2]
+    if key not in vars(cls):
+        content = {
+            "__module__": cls.__module__,
+            "__init__": native_class.__init__,
+            "built": True,
+        }
+        derived = type(cls.__name__, (cls, native_class), content)
+        derived.__qualname__ = f"{cls.__qualname__}.{key}"  # where pickle finds it
+        setattr(cls, key, derived)
+    return vars(cls)[key]
 
 
 def keras_class(cls: type[Layer]) -> type[Layer]:

@@ -22,6 +22,19 @@ from .structure import flatten, map_structure
 from .symbol import Node, Symbol
 
 
+class _SetWhenBuilt:
+    """An attribute that a Sequential without a known input does not have yet."""
+
+    def __get__(self, model: Functional | None, owner: type) -> Any:
+        if model is None:
+            return self
+        raise _not_built(model)
+
+
+def _not_built(model: Functional) -> ValueError:
+    return ValueError(f"{model.name!r} is not built yet: give it an Input, or call it once.")
+
+
 class Functional(Layer):
     """Layers from `inputs` to `outputs`, with Keras's names, order and numbers.
 
@@ -45,6 +58,13 @@ class Functional(Layer):
     """
 
     takes_training = True
+
+    # The child keys by layer name, what `forward` does, the Symbol in each slot, and the calls of
+    # each child; the last two are made anew in copies.
+    _keys = _SetWhenBuilt()
+    _plan = _SetWhenBuilt()
+    _symbols = _SetWhenBuilt()
+    _calls = _SetWhenBuilt()
 
     def __init__(
         self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool | None = None
@@ -324,22 +344,27 @@ class Functional(Layer):
                 file.
 
         Raises:
-            ValueError: the file is missing or broken, or does not fit; then nothing has been
-                loaded.
+            ValueError: the file is missing or broken, or does not fit, or the model is not built
+                yet; then nothing has been loaded.
         """
         from ..convert import load_weights
 
+        if not self.built:
+            raise _not_built(self)
         load_weights(self, filepath)
 
     def save_weights(self, filepath: str | PathLike) -> None:
         """Saves the weights as `.safetensors`, and in the header what rebuilds the model.
 
         Raises:
-            ValueError: the name has another ending, or a module in the model has no Keras config.
+            ValueError: the name has another ending, a module in the model has no Keras config, or
+                the model is not built yet.
             OSError: the file cannot be written.
         """
         from ..convert import save_safetensors
 
+        if not self.built:
+            raise _not_built(self)
         save_safetensors(self, filepath)
 
     def get_config(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from .input import Input, InputLayer
@@ -77,6 +78,11 @@ class Sequential(Model):
     def build(self, *shapes: Shape) -> None:
         self._input_layer.append(Input(batch_shape=(None, *shapes[0][1:])).node.module)
         self._connect(self._input_layer[0].output)
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+        if not self.built:
+            self.build(np.shape(x))
+        return super().predict(x, batch_size, verbose)
 
     def _connect(self, x: Any) -> None:
         inputs = x
