@@ -31,6 +31,7 @@ NEUTRAL_ARGUMENTS: dict[str, tuple] = {
     "batch_input_shape": (None,),
     "quantization_config": (None,),
     "activity_regularizer": (None,),
+    "rms_scaling": (False,),
 }
 
 

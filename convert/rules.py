@@ -35,8 +35,12 @@ def _matrix(key: str) -> Rule:
 
 
 def _kernel(key: str) -> Rule:
-    """(height, width, in, out) <-> (out, in, height, width)"""
-    return Rule(key, lambda x: x.permute(3, 2, 0, 1), lambda x: x.permute(2, 3, 1, 0))
+    """(height, width, in, out) <-> (out, in, height, width), or without one of the sizes"""
+    return Rule(
+        key,
+        lambda x: x.permute(-1, -2, *range(x.ndim - 2)),
+        lambda x: x.permute(*range(2, x.ndim), 1, 0),
+    )
 
 
 def _depthwise_kernel(key: str, multiplier: int) -> Rule:
@@ -61,10 +65,16 @@ def _bias(layer: Layer, key: str = "bias") -> list[Rule]:
     return [_same(key)] if layer.use_bias else []
 
 
-def _batch_normalization(layer: Layer) -> list[Rule]:
+def _gamma_and_beta(layer: Layer) -> list[Rule]:
     return [
         *([_same("weight")] if layer.scale else []),
         *([_same("bias")] if layer.center else []),
+    ]
+
+
+def _batch_normalization(layer: Layer) -> list[Rule]:
+    return [
+        *_gamma_and_beta(layer),
         _same("running_mean"),
         _same("running_var"),
     ]
@@ -72,7 +82,10 @@ def _batch_normalization(layer: Layer) -> list[Rule]:
 
 # The arrays of each class in the order of Keras's `layer.weights`.
 _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
+    "Conv1D": lambda layer: [_kernel("weight"), *_bias(layer)],
     "Conv2D": lambda layer: [_kernel("weight"), *_bias(layer)],
+    # In Keras (height, width, out, in), in torch (in, out, height, width).
+    "Conv2DTranspose": lambda layer: [_kernel("weight"), *_bias(layer)],
     "DepthwiseConv2D": lambda layer: [
         _depthwise_kernel("weight", layer.depth_multiplier),
         *_bias(layer),
@@ -85,6 +98,8 @@ _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
     "Dense": lambda layer: [_matrix("weight"), *_bias(layer)],
     "PReLU": lambda layer: [_slopes("alpha", layer.data_format)],
     "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _gamma_and_beta,
+    "GroupNormalization": _gamma_and_beta,
     "Normalization": lambda layer: [
         _same(key) for key in ("mean", "variance", "count") if layer.input_mean is None
     ],

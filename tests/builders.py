@@ -408,3 +408,64 @@ def towers(k):
     one, same = by_place([left, right])
     two = by_name({"a": right, "b": left})
     return k.models.Model([left, right], [layers.Dense(3)(one), same, *two.values()])
+
+
+def sequences(k):
+    """Convolution and pooling along a length."""
+    layers = k.layers
+    x = layers.Input((11, 4))
+    outputs = [
+        layers.Conv1D(5, 3)(x),
+        layers.Conv1D(5, 4, strides=2, padding="same", use_bias=False)(x),
+        layers.Conv1D(6, 3, dilation_rate=2, padding="same", activation="softmax")(x),
+        layers.Conv1D(5, 3, dilation_rate=2, padding="causal", activation="relu")(x),
+        layers.Conv1D(5, 2, strides=3, padding="causal")(x),
+        layers.GlobalAveragePooling1D()(x),
+        layers.GlobalMaxPooling1D(keepdims=True)(x),
+    ]
+    for pooling in [layers.MaxPooling1D, layers.AveragePooling1D]:
+        outputs += [pooling(2)(x), pooling(3, strides=2)(x), pooling(2, 1, padding="same")(x)]
+        outputs += [pooling(3, 2, padding="same")(x), pooling(4, 3, padding="same")(x)]
+    return k.models.Model(x, outputs)
+
+
+def transposed_convolutions(k):
+    """Transposed convolutions with each kernel, stride and `output_padding` that Keras takes."""
+    layers = k.layers
+    image = layers.Input((5, 4, 3))
+    outputs = [
+        layers.Conv2DTranspose(2, (2, 3), strides=(3, 1), use_bias=False)(image),
+        layers.Conv2DTranspose(2, 3, strides=2, padding="same", activation="softmax")(image),
+    ]
+    for padding in ["valid", "same"]:
+        for kernel in range(1, 5):
+            for stride in range(1, 4):
+                extras = [e for e in range(stride) if e or padding == "valid" or kernel % 2]
+                for extra in [None, *extras]:
+                    layer = layers.Conv2DTranspose(2, kernel, stride, padding, extra)
+                    outputs.append(layer(image))
+    return k.models.Model(image, outputs)
+
+
+def sample_normalisations(k):
+    """Normalisations within each sample."""
+    layers = k.layers
+    image, sequence, vector = layers.Input((4, 5, 6)), layers.Input((3, 4)), layers.Input((6,))
+    return k.models.Model(
+        [image, sequence, vector],
+        [
+            layers.LayerNormalization()(image),
+            layers.LayerNormalization(axis=[1, 3], epsilon=0.1)(image),
+            layers.LayerNormalization(axis=2, scale=False)(image),
+            layers.LayerNormalization(center=False)(sequence),
+            layers.LayerNormalization()(vector),
+            layers.GroupNormalization(3)(image),
+            layers.GroupNormalization(-1, scale=False)(image),
+            layers.GroupNormalization(2, axis=1, center=False)(image),
+            layers.GroupNormalization(2)(sequence),
+            layers.GroupNormalization(1)(vector),
+            layers.UnitNormalization()(image),
+            layers.UnitNormalization(axis=[1, 2])(image),
+            layers.UnitNormalization()(vector),
+        ],
+    )

@@ -56,6 +56,11 @@ def from_keras_layout(x: Tensor, data_format: str) -> Tensor:
     return x.movedim(-1, 1) if moves_channels(x.ndim, data_format) else x
 
 
+def transpose_sequence(x: Tensor, data_format: str) -> Tensor:
+    """A view of a sequence, from Keras's layout to (N, C, length) or from there to Keras's."""
+    return x.transpose(1, 2) if data_format == "channels_last" else x
+
+
 def split_shape(shape: Shape, data_format: str) -> tuple[Shape, int | None]:
     """The spatial sizes and the channels of an image shape (with its batch)."""
     _, channels, *spatial = (

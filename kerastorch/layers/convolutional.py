@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import get as get_activation
 from ..activations import linear
 from ..engine.layer import Layer, native
-from ..engine.layout import Shape, join_shape, split_shape
+from ..engine.layout import Shape, join_shape, split_shape, transpose_sequence
 from ..initializers import fill_
 from .activation import activate
 from .padding import (
@@ -18,14 +19,16 @@ from .padding import (
     check_padding,
     convolve_padded,
     output_sizes,
-    pair,
+    per_axis,
     positive,
     same_margins,
+    same_padding,
+    transposed_size,
 )
 
 
-class SamePaddedConv2d(nn.Conv2d):
-    """`nn.Conv2d` with TensorFlow's `padding="same"` for any stride, initialised as by Keras."""
+class _NamedPadding:
+    """What torch's convolutions get here: paddings that Keras names, and Keras's initialisers."""
 
     kernel_initializer: Any = "glorot_uniform"
     bias_initializer: Any = "zeros"
@@ -34,23 +37,22 @@ class SamePaddedConv2d(nn.Conv2d):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
+        kernel_size: int | tuple[int, ...],
+        stride: int | tuple[int, ...] = 1,
+        padding: str | int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
         device=None,
         dtype=None,
     ):
-        nn.Conv2d.__init__(
-            self,
+        super().__init__(
             in_channels,
             out_channels,
             kernel_size,
             stride,
-            0 if padding == "same" else padding,  # nn.Conv2d refuses "same" with a stride
+            0 if padding in ("same", "causal") else padding,  # torch refuses "same" with a stride
             dilation,
             groups,
             bias,
@@ -73,7 +75,11 @@ class SamePaddedConv2d(nn.Conv2d):
 
     @staticmethod
     def _from_keras_kernel(kernel: Tensor) -> Tensor:
-        return kernel.permute(3, 2, 0, 1)
+        return kernel.permute(-1, -2, *range(kernel.ndim - 2))
+
+
+class SamePaddedConv2d(_NamedPadding, nn.Conv2d):
+    """`nn.Conv2d` with TensorFlow's `padding="same"` for any stride, initialised as by Keras."""
 
     def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
         return self.convolve(x, margins)
@@ -101,12 +107,14 @@ class SamePaddedDepthwiseConv2d(SamePaddedConv2d):
         return kernel.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1)
 
 
-class _Convolution2D(Layer):
+class _Convolution(Layer):
     """What the convolutions share: windows, padding, and an activation on the result."""
 
     built = False
     makes_new_tensor = True
     activation: Callable = staticmethod(linear)
+    spatial_axes = 2
+    paddings = ("valid", "same")
 
     def __init__(
         self,
@@ -121,10 +129,10 @@ class _Convolution2D(Layer):
         trainable: bool,
     ):
         super().__init__(name=name, trainable=trainable, data_format=data_format)
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.strides = pair(strides, "strides")
-        self.padding = check_padding(padding)
-        self.dilation_rate = pair(dilation_rate, "dilation_rate")
+        self.kernel_size = per_axis(kernel_size, self.spatial_axes, "kernel_size")
+        self.strides = per_axis(strides, self.spatial_axes, "strides")
+        self.padding = check_padding(padding, self.paddings)
+        self.dilation_rate = per_axis(dilation_rate, self.spatial_axes, "dilation_rate")
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 f"strides > 1 and dilation_rate > 1 exclude each other; got {self.strides} and "
@@ -138,15 +146,23 @@ class _Convolution2D(Layer):
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         spatial, channels = self._check_input(shape)
-        spatial = output_sizes(
-            spatial, self.kernel_size, self.strides, self.padding, self.dilation_rate
+        return join_shape(
+            shape[0],
+            self._output_sizes(spatial),
+            self._output_channels(channels),
+            self.data_format,
         )
-        return join_shape(shape[0], spatial, self._output_channels(channels), self.data_format)
+
+    def _output_sizes(self, sizes: Shape) -> Shape:
+        return output_sizes(sizes, self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
     def _check_input(self, shape: Shape) -> tuple[Shape, int]:
         """The spatial sizes and the channels of an input that fits."""
-        if len(shape) != 4:
-            raise ValueError(f"Layer {self.name!r} takes inputs of rank 4; got the shape {shape}.")
+        rank = self.spatial_axes + 2
+        if len(shape) != rank:
+            raise ValueError(
+                f"Layer {self.name!r} takes inputs of rank {rank}; got the shape {shape}."
+            )
         spatial, channels = split_shape(shape, self.data_format)
         if channels is None:
             raise ValueError(f"Layer {self.name!r} needs to know its channels; got {shape}.")
@@ -159,12 +175,131 @@ class _Convolution2D(Layer):
     def _input_channels(self) -> int:
         return self.in_channels
 
+    def _check_groups(self, channels: int) -> None:
+        if channels % self.groups or self.filters % self.groups:
+            raise ValueError(
+                f"Layer {self.name!r}: {channels} channels and {self.filters} filters do not "
+                f"divide into {self.groups} groups."
+            )
+
+
+class _Convolution2D(_Convolution):
+    """The convolutions that also take margins of zeros that a layer before has left to them."""
+
     @property
     def takes_margins(self) -> bool:
         return self.padding == "valid"
 
     def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
         return activate(self.activation, self.convolve(x, margins), self.data_format)
+
+
+class Conv1D(_Convolution):
+    """1-D convolution (`keras.layers.Conv1D`).
+
+    Takes (N, L, C) and gives (N, L', filters), or (N, C, L) and (N, filters, L') where the data
+    format is channels first. Its native class is an `nn.Conv1d`.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: length of the window.
+        strides: step of the window; where > 1, `dilation_rate` must be 1.
+        padding: `"valid"` (none), `"same"` (ceil(L / stride) outputs, the larger half of the zeros
+            at the end) or `"causal"` (all zeros at the start, so that no output depends on later
+            inputs).
+        the others: see `Conv2D`.
+
+    Raises:
+        ValueError: an argument is out of range, or the input has another rank or number of
+            channels.
+    """
+
+    spatial_axes = 1
+    paddings = ("valid", "same", "causal")
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: dict | None = None,
+        bias_regularizer: dict | None = None,
+        activity_regularizer: dict | None = None,
+        kernel_constraint: dict | None = None,
+        bias_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            name,
+            trainable,
+        )
+        self.filters = positive(filters, "filters")
+        self.groups = positive(groups, "groups")
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.activity_regularizer = activity_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+
+    def build(self, shape: Shape) -> None:
+        _, channels = self._check_input(shape)
+        self._check_groups(channels)
+        self.become(
+            Conv1D.Conv1d,
+            channels,
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.groups,
+            self.use_bias,
+        )
+
+    def _output_channels(self, channels: int) -> int:
+        return self.filters
+
+
+@native(of=Conv1D)
+class Conv1d(Conv1D, _NamedPadding, nn.Conv1d):
+    built = True
+    __init__ = _NamedPadding.__init__
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = transpose_sequence(x, self.data_format)
+        padding = self.padding
+        if padding in ("same", "causal"):
+            before, after = self._margins(x.shape[2])
+            padding = before if before == after else 0
+            x = x if before == after else F.pad(x, (before, after))
+        y = F.conv1d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return activate(self.activation, transpose_sequence(y, self.data_format), self.data_format)
+
+    def _margins(self, size: int) -> tuple[int, int]:
+        (kernel,), (stride,), (dilation,) = self.kernel_size, self.stride, self.dilation
+        if self.padding == "causal":
+            return (kernel - 1) * dilation, 0
+        return same_padding(size, kernel, stride, dilation)
 
 
 class Conv2D(_Convolution2D):
@@ -241,11 +376,7 @@ class Conv2D(_Convolution2D):
 
     def build(self, shape: Shape) -> None:
         _, channels = self._check_input(shape)
-        if channels % self.groups or self.filters % self.groups:
-            raise ValueError(
-                f"Layer {self.name!r}: {channels} channels and {self.filters} filters do not "
-                f"divide into {self.groups} groups."
-            )
+        self._check_groups(channels)
         self.become(
             Conv2D.Conv2d,
             channels,
@@ -446,3 +577,183 @@ class SeparableConv2D(_Convolution2D):
 
     def convolve(self, x: Tensor, margins: Margins | None = None) -> Tensor:
         return self.pointwise(self.depthwise(x, margins))
+
+
+class Conv2DTranspose(_Convolution):
+    """Transposed 2-D convolution (`keras.layers.Conv2DTranspose`): the gradient of a `Conv2D`.
+
+    Takes (N, C, H, W) and gives (N, filters, H', W'). Its native class is an `nn.ConvTranspose2d`.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: height and width of the window, in pixels.
+        strides: how many outputs lie between the windows of two inputs; where > 1, `dilation_rate`
+            must be 1.
+        padding: `"valid"` (whole windows) or `"same"` (size * stride outputs; the larger half of
+            what is cut off lies at the end).
+        output_padding: fixes the outputs' size, to (size - 1) * stride + output_padding plus the
+            window's size with `"valid"` and plus its parity with `"same"`; None for Keras's choice.
+        the others: see `Conv2D`.
+
+    Raises:
+        ValueError: an argument is out of range, or the input has another rank or number of
+            channels.
+    """
+
+    kernel_initializer: Any = "glorot_uniform"
+    bias_initializer: Any = "zeros"
+    output_padding: tuple[int, int] | None = None
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        output_padding: int | Sequence[int] | None = None,
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: dict | None = None,
+        bias_regularizer: dict | None = None,
+        activity_regularizer: dict | None = None,
+        kernel_constraint: dict | None = None,
+        bias_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            name,
+            trainable,
+        )
+        self.filters = positive(filters, "filters")
+        if output_padding is not None:
+            self.output_padding = per_axis(output_padding, 2, "output_padding", least=0)
+            self._check_output_padding()
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.kernel_regularizer = kernel_regularizer
+        self.bias_regularizer = bias_regularizer
+        self.activity_regularizer = activity_regularizer
+        self.kernel_constraint = kernel_constraint
+        self.bias_constraint = bias_constraint
+
+    def _check_output_padding(self) -> None:
+        for extra, kernel, stride, dilation in zip(
+            self.output_padding, self.kernel_size, self.strides, self.dilation_rate, strict=True
+        ):
+            if extra >= stride:
+                raise ValueError(
+                    f"output_padding is less than strides; got {self.output_padding} and "
+                    f"{self.strides}."
+                )
+            span = (kernel - 1) * dilation + 1
+            if self.padding == "same" and span % 2 == 0 and extra == 0:
+                raise ValueError(
+                    "output_padding is positive where padding is 'same' and a window's size even."
+                )
+
+    def build(self, shape: Shape) -> None:
+        _, channels = self._check_input(shape)
+        self.become(
+            Conv2DTranspose.ConvTranspose2d,
+            channels,
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.output_padding,
+            bias=self.use_bias,
+            dilation=self.dilation_rate,
+        )
+
+    def _output_channels(self, channels: int) -> int:
+        return self.filters
+
+    def _output_sizes(self, sizes: Shape) -> Shape:
+        extras = self.output_padding or (None, None)
+        return tuple(
+            transposed_size(size, k, s, self.padding, d, extra)
+            for size, k, s, d, extra in zip(
+                sizes, self.kernel_size, self.strides, self.dilation_rate, extras, strict=True
+            )
+        )
+
+
+@native(of=Conv2DTranspose)
+class ConvTranspose2d(Conv2DTranspose, nn.ConvTranspose2d):
+    built = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: str | int | tuple[int, int] = 0,
+        output_padding: int | tuple[int, int] | None = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, int] = 1,
+        padding_mode: str = "zeros",
+        device=None,
+        dtype=None,
+    ):
+        is_named = isinstance(padding, str)
+        nn.ConvTranspose2d.__init__(
+            self,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            0 if is_named else padding,
+            0 if is_named else output_padding,
+            groups,
+            bias,
+            dilation,
+            padding_mode,
+            device,
+            dtype,
+        )
+        if is_named:  # with output_padding in Keras's sense
+            self.padding, self.output_padding = padding, output_padding
+
+    def reset_parameters(self) -> None:
+        shape = (*self.kernel_size, self.out_channels // self.groups, self.in_channels)
+        fill_(self.weight, self.kernel_initializer, shape, _NamedPadding._from_keras_kernel)
+        if self.bias is not None:
+            fill_(self.bias, self.bias_initializer, (self.out_channels,))
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_named = isinstance(self.padding, str)
+        y = self._transposed(x) if is_named else nn.ConvTranspose2d.forward(self, x)
+        return activate(self.activation, y, self.data_format)
+
+    def _transposed(self, x: Tensor) -> Tensor:
+        """Whole windows, cut down or filled up to the size of the output."""
+        sizes, cuts, fills = [], [], []
+        extras = self.output_padding or (None, None)
+        for size, k, s, d, extra in zip(
+            x.shape[2:], self.kernel_size, self.stride, self.dilation, extras, strict=True
+        ):
+            output = transposed_size(size, k, s, self.padding, d, extra)
+            whole = (size - 1) * s + (k - 1) * d + 1
+            sizes.append(output)
+            cuts.append(max(whole - output, 0) // 2)
+            fills.append(max(output - whole, 0))
+        y = F.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, cuts, fills, self.groups, self.dilation
+        )
+        # torch cuts off as much at the end as at the start, TensorFlow up to one more.
+        height, width = sizes
+        return y[:, :, :height, :width]

@@ -1,7 +1,8 @@
-"""Batch normalisation, and normalisation with fixed statistics."""
+"""Batch, layer and group normalisation, and scaling to length 1."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -213,3 +214,266 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
 @native(of=BatchNormalization)
 class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
     __init__ = nn.BatchNorm3d.__init__
+
+
+class _SampleNormalization(Layer):
+    """What the normalisations share that work within each sample: gamma and beta."""
+
+    built = False
+    makes_new_tensor = True
+    gamma_initializer: Any = "ones"
+    beta_initializer: Any = "zeros"
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: dict | None,
+        gamma_regularizer: dict | None,
+        beta_constraint: dict | None,
+        gamma_constraint: dict | None,
+        name: str | None,
+        trainable: bool,
+    ):
+        super().__init__(name=name, trainable=trainable)
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = beta_initializer
+        self.gamma_initializer = gamma_initializer
+        self.beta_regularizer = beta_regularizer
+        self.gamma_regularizer = gamma_regularizer
+        self.beta_constraint = beta_constraint
+        self.gamma_constraint = gamma_constraint
+
+    def _add_parameters(self, shape: Sequence[int]) -> None:
+        if self.scale:
+            self.weight = nn.Parameter(torch.empty(shape))
+        if self.center:
+            self.bias = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None:
+            fill_(self.weight, self.gamma_initializer, tuple(self.weight.shape))
+        if self.bias is not None:
+            fill_(self.bias, self.beta_initializer, tuple(self.bias.shape))
+
+
+class LayerNormalization(_SampleNormalization):
+    """Layer normalisation (`keras.layers.LayerNormalization`). Takes and gives any shape.
+
+    Its native class is an `nn.LayerNorm`; of an image the last axis of Keras's, the channels, is
+    normalised where the tensor has it.
+
+    Args:
+        axis: the axis of Keras's layout, or several, that are normalised together and have a gamma
+            and a beta for each position.
+        epsilon: what is added to the variance.
+        center: whether beta is added.
+        scale: whether gamma is multiplied.
+        beta_initializer, gamma_initializer: names or configs of Keras's initialisers.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: configs of Keras,
+            carried along.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: the input has no such axes, or their sizes are unknown or others.
+    """
+
+    axis: int | list[int] = -1
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: dict | None = None,
+        gamma_regularizer: dict | None = None,
+        beta_constraint: dict | None = None,
+        gamma_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            name,
+            trainable,
+        )
+        self.axis = axis if isinstance(axis, int) else list(axis)
+
+    def build(self, shape: Shape) -> None:
+        sizes = self._sizes(shape)
+        self.become(LayerNormalization.LayerNorm, sizes, self.epsilon, elementwise_affine=False)
+        self.elementwise_affine = self.center or self.scale
+        self._add_parameters(sizes)
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        self._sizes(shape)
+        return shape
+
+    def _axes(self, rank: int) -> list[int]:
+        axes = [self.axis] if isinstance(self.axis, int) else self.axis
+        return sorted(keras_axis(axis, rank) for axis in axes)
+
+    def _sizes(self, shape: Shape) -> Shape:
+        sizes = tuple(shape[axis] for axis in self._axes(len(shape)))
+        if None in sizes:
+            raise ValueError(
+                f"Layer {self.name!r} needs to know the sizes along axis {self.axis}; got {shape}."
+            )
+        if self.built and sizes != tuple(self.normalized_shape):
+            raise ValueError(
+                f"Layer {self.name!r} takes sizes {tuple(self.normalized_shape)} along axis "
+                f"{self.axis}; got {shape}."
+            )
+        return sizes
+
+
+@native(of=LayerNormalization)
+class LayerNorm(LayerNormalization, nn.LayerNorm):
+    built = True
+    __init__ = nn.LayerNorm.__init__
+
+    def forward(self, x: Tensor) -> Tensor:
+        axes = [tensor_axis(axis, x.ndim, self.data_format) for axis in self._axes(x.ndim)]
+        last = range(-len(axes), 0)
+        y = F.layer_norm(
+            x.movedim(axes, tuple(last)), self.normalized_shape, self.weight, self.bias, self.eps
+        )
+        return y.movedim(tuple(last), axes)
+
+
+class GroupNormalization(_SampleNormalization):
+    """Group normalisation (`keras.layers.GroupNormalization`). Takes and gives any shape.
+
+    Its native class is an `nn.GroupNorm`.
+
+    Args:
+        groups: how many groups the features are normalised in; -1 for as many as features.
+        axis: the axis of the features in Keras's layout.
+        the others: see `LayerNormalization`.
+
+    Raises:
+        ValueError: the features are unknown, of another number, or do not divide into groups.
+    """
+
+    axis = -1
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: dict | None = None,
+        gamma_regularizer: dict | None = None,
+        beta_constraint: dict | None = None,
+        gamma_constraint: dict | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            name,
+            trainable,
+        )
+        if not isinstance(groups, int) or (groups <= 0 and groups != -1):
+            raise ValueError(f"groups is a positive integer or -1, not {groups!r}.")
+        self.groups = groups
+        self.axis = axis
+
+    def build(self, shape: Shape) -> None:
+        features = self._features(shape)
+        self.groups = features if self.groups == -1 else self.groups
+        if features % self.groups:
+            raise ValueError(
+                f"Layer {self.name!r}: {features} features do not divide into {self.groups} groups."
+            )
+        self.become(GroupNormalization.GroupNorm, self.groups, features, self.epsilon, affine=False)
+        self.affine = self.center or self.scale
+        self._add_parameters((features,))
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        self._features(shape)
+        return shape
+
+    def _features(self, shape: Shape) -> int:
+        features = shape[keras_axis(self.axis, len(shape))]
+        if features is None:
+            raise ValueError(
+                f"Layer {self.name!r} needs to know the size of axis {self.axis}; got {shape}."
+            )
+        if self.built and features != self.num_channels:
+            raise ValueError(
+                f"Layer {self.name!r} takes {self.num_channels} features; got {features}."
+            )
+        return features
+
+
+@native(of=GroupNormalization)
+class GroupNorm(GroupNormalization, nn.GroupNorm):
+    built = True
+    __init__ = nn.GroupNorm.__init__
+
+    def forward(self, x: Tensor) -> Tensor:
+        axis = tensor_axis(self.axis, x.ndim, self.data_format)
+        y = F.group_norm(x.movedim(axis, 1), self.num_groups, self.weight, self.bias, self.eps)
+        return y.movedim(1, axis)
+
+
+class UnitNormalization(Layer):
+    """Scales each vector along an axis to length 1 (`keras.layers.UnitNormalization`).
+
+    Takes and gives any shape.
+
+    Args:
+        axis: an axis of Keras's layout, or several whose length is taken together.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: the input has no such axis.
+    """
+
+    def __init__(
+        self, axis: int | Sequence[int] = -1, name: str | None = None, trainable: bool = True
+    ):
+        super().__init__(name=name, trainable=trainable)
+        self.axis = axis if isinstance(axis, int) else list(axis)
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        self._tensor_axes(len(shape))
+        return shape
+
+    def _tensor_axes(self, rank: int) -> list[int]:
+        axes = [self.axis] if isinstance(self.axis, int) else self.axis
+        return [tensor_axis(axis, rank, self.data_format) for axis in axes]
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = x.square().sum(self._tensor_axes(x.ndim), keepdim=True)
+        return x * squares.rsqrt().clamp(max=1e12)  # Keras's bound, for vectors of zeros

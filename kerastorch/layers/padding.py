@@ -16,14 +16,6 @@ Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]
 
 
-def pair(value: int | Sequence[int], what: str) -> Pair:
-    """The value for both spatial axes."""
-    values = tuple(value) if isinstance(value, list | tuple) else (value, value)
-    if len(values) != 2 or not all(isinstance(v, Integral) and v > 0 for v in values):
-        raise ValueError(f"{what} is a positive integer or two of them, not {value!r}.")
-    return int(values[0]), int(values[1])
-
-
 _COUNTS = {1: "one", 2: "two"}
 
 
@@ -43,11 +35,11 @@ def positive(value: int, what: str) -> int:
     return int(value)
 
 
-def check_padding(padding: str) -> str:
+def check_padding(padding: str, allowed: Sequence[str] = ("valid", "same")) -> str:
     """The padding's name in lower case."""
     name = padding.lower() if isinstance(padding, str) else padding
-    if name not in ("valid", "same"):
-        raise ValueError(f"padding must be 'valid' or 'same', not {padding!r}.")
+    if name not in allowed:
+        raise ValueError(f"padding must be one of {', '.join(allowed)}, not {padding!r}.")
     return name
 
 
@@ -57,7 +49,7 @@ def output_size(
     """How many outputs a convolution or pooling has along an axis of this size."""
     if size is None:
         return None
-    if padding == "same":
+    if padding in ("same", "causal"):
         return -(-size // stride)
     span = (kernel - 1) * dilation + 1
     if span > size:
@@ -70,13 +62,35 @@ def output_sizes(
     kernel: Sequence[int],
     strides: Sequence[int],
     padding: str,
-    dilation: Sequence[int] = (1, 1),
+    dilation: Sequence[int] | None = None,
 ) -> tuple[int | None, ...]:
     """`output_size` for each axis."""
+    dilation = dilation or (1,) * len(sizes)
     return tuple(
         output_size(size, k, s, padding, d)
         for size, k, s, d in zip(sizes, kernel, strides, dilation, strict=True)
     )
+
+
+def transposed_size(
+    size: int | None,
+    kernel: int,
+    stride: int,
+    padding: str,
+    dilation: int = 1,
+    extra: int | None = None,
+) -> int | None:
+    """How many outputs a transposed convolution has along an axis of this size.
+
+    Args:
+        extra: Keras's `output_padding`; None for Keras's default.
+    """
+    if size is None:
+        return None
+    span = (kernel - 1) * dilation + 1
+    if extra is None:
+        return size * stride if padding == "same" else (size - 1) * stride + max(span, stride)
+    return (size - 1) * stride + (span % 2 if padding == "same" else span) + extra
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
