@@ -580,6 +580,17 @@ def convolutions(draw, kind):
     return kind(**arguments)
 
 
+@st.composite
+def transposed_convolutions(draw):
+    arguments = {"kernel_size": draw(WINDOWS), "padding": draw(PADDINGS)}
+    arguments[draw(st.sampled_from(["strides", "dilation_rate"]))] = draw(WINDOWS)
+    arguments["output_padding"] = draw(st.none() | st.integers(0, 2))
+    try:
+        return layers.Conv2DTranspose(2, **arguments)
+    except ValueError:  # an output padding that no convolution has
+        reject()
+
+
 IMAGE_LAYERS = st.one_of(
     convolutions(Conv2D),
     convolutions(layers.DepthwiseConv2D),
@@ -594,6 +605,10 @@ IMAGE_LAYERS = st.one_of(
     st.builds(Flatten),
     st.builds(layers.Reshape, st.sampled_from([(-1,), (-1, 1), (1, -1, 1), (1, 1, -1, 1)])),
     st.builds(BatchNormalization, st.just(-1)),
+    transposed_convolutions(),
+    st.builds(layers.LayerNormalization, st.sampled_from([-1, 2, [1, 3]])),
+    st.builds(layers.GroupNormalization, st.integers(1, 3)),
+    st.builds(layers.UnitNormalization, st.sampled_from([-1, [1, 2]])),
     st.builds(Activation, st.sampled_from(["relu", "softmax", "glu"])),
     st.builds(layers.Softmax, st.sampled_from([-1, 1, [1, 2]])),
     st.builds(layers.Normalization, st.sampled_from([-1, None])),
