@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -430,8 +431,10 @@ def _join_and_work(rank, work, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     try:
         torch.save(work(rank), folder / f"{rank}.pt")
+        dist.barrier()  # neither leaves the group while the other still talks to it
     finally:
         dist.destroy_process_group()
+    os._exit(0)  # gloo's and autograd's threads may abort an interpreter that takes itself down
 
 
 def train_in_parallel(rank):

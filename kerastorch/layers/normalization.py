@@ -15,6 +15,22 @@ from ..engine.layout import Shape, keras_axis, tensor_axis
 from ..initializers import fill_
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes. Each sum counts in every process's loss."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
 class BatchNormalization(Layer):
     """Batch normalisation (`keras.layers.BatchNormalization`).
 
@@ -183,15 +199,14 @@ class _BatchNorm(BatchNormalization):
 
     def _normalize_by_all_batches(self, x: Tensor) -> Tensor:
         """Normalises by the statistics of all processes' batches together."""
-        from torch.distributed.nn.functional import all_reduce
-
         axes = [axis for axis in range(x.ndim) if axis != 1]
         size = x.new_tensor([x.numel() // x.shape[1]])
-        *total, count = all_reduce(torch.cat([x.sum(axes), size])).split([x.shape[1], 1])
-        mean = total[0] / count
+        sums = _SumOverProcesses.apply(torch.cat([x.sum(axes), size]))
+        count = sums[-1]
+        mean = sums[:-1] / count
         shape = [1, -1] + [1] * (x.ndim - 2)
         centered = x - mean.view(shape)
-        variance = all_reduce(centered.square().sum(axes)) / count
+        variance = _SumOverProcesses.apply(centered.square().sum(axes)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance, self.momentum)
