@@ -443,6 +443,33 @@ def test_a_value_that_is_also_passed_on_is_not_overwritten(passed_on):
     assert torch.equal(model(x), torch.cat([value, value.relu()], 1))
 
 
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    size=st.tuples(*[st.integers(1, 7)] * 2),
+    padding=st.tuples(*[st.tuples(*[st.integers(0, 3)] * 2)] * 2),
+    window=st.tuples(*[st.integers(1, 5)] * 2),
+    strides=st.integers(1, 4),
+    kind=st.sampled_from(
+        [layers.MaxPooling2D, layers.AveragePooling2D, layers.DepthwiseConv2D, "conv", "separable"]
+    ),
+)
+def test_zeros_left_to_the_next_layer_make_no_difference(size, padding, window, strides, kind):
+    if kind == "conv":
+        layer = Conv2D(2, window, strides, activation="relu")
+    elif kind == "separable":
+        layer = layers.SeparableConv2D(2, window, strides)
+    else:
+        layer = kind(window, strides)
+    try:
+        model = chain(layers.ZeroPadding2D(padding), layer, shape=(*size, 2)).double().eval()
+    except ValueError:  # the window does not fit
+        reject()
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    expected = model(x)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), expected, rtol=1e-13, atol=1e-13)
+
+
 class Doubled(Dense):
     """A user's layer on top of one of ours."""
 

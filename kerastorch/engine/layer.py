@@ -42,8 +42,8 @@ class Layer(nn.Module):
     # What the layer does depends on the mode that a call asks for, so `forward` takes `training`.
     takes_training = False
     # The part of the layer in `shortcuts`: the output is a tensor that nothing else refers to;
-    # `forward` takes `overwrite`, which lets the result take the place of the first input, or
-    # `postpone`, which leaves margins of zeros to a layer that takes `margins`.
+    # `forward` takes `overwrite`, the input whose place the result may take, or `postpone`, which
+    # leaves margins of zeros to a layer that takes `margins`.
     makes_new_tensor = False
     takes_overwrite = False
     takes_postpone = False

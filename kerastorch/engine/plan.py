@@ -23,8 +23,7 @@ class Step(NamedTuple):
         training: the mode that the call asked for, None where it follows the model's.
         outputs: the slots that the results go to.
         free: the slots whose values no later step needs.
-        spare: the slot of the first value that the call takes, if it takes it once and no later
-            step needs it.
+        spares: the positions of the values that the call takes once and no later step needs.
         taker: the key of the child that takes the result and nothing else, if it goes nowhere else.
     """
 
@@ -33,7 +32,7 @@ class Step(NamedTuple):
     training: bool | None
     outputs: tuple[int, ...]
     free: tuple[int, ...]
-    spare: int | None
+    spares: tuple[int, ...]
     taker: str | None
 
 
@@ -100,7 +99,7 @@ def make_plan(
 
     steps = []
     for position, node in enumerate(calls):
-        first, *others = slots_of(node.inputs)
+        taken = slots_of(node.inputs)
         results = tuple(slots[symbol] for symbol in node.outputs)
         steps.append(
             Step(
@@ -109,7 +108,11 @@ def make_plan(
                 node.training,
                 results,
                 tuple(free[position]),
-                spare=first if first in free[position] and first not in others else None,
+                spares=tuple(
+                    index
+                    for index, slot in enumerate(taken)
+                    if slot in free[position] and taken.count(slot) == 1
+                ),
                 taker=only_taker(results[0]),
             )
         )

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class Shortcuts:
     """The shortcuts of one run of a plan.
 
-    A result may take the place of a value that no later call needs (`overwrite`), if the value is a
-    tensor that only this run knows. The zeros around an image may be left to the convolution that
-    alone takes it (`postpone`, then `margins`). Layers say what they take part in.
+    A result may take the place of a value that no later call needs (`overwrite`, the value's
+    position among the inputs), if the value is a tensor that only this run knows. The zeros around
+    an image may be left to the convolution or pooling that alone takes it (`postpone`, then
+    `margins`). Layers say what they take part in.
 
     Args:
         children: the modules by key.
@@ -39,8 +40,9 @@ class Shortcuts:
             self._own.difference_update(taken)
             return {}
         options: dict[str, Any] = {}
-        if step.spare in self._own and module.takes_overwrite:
-            options["overwrite"] = True
+        spare = next((index for index in step.spares if taken[index] in self._own), None)
+        if module.takes_overwrite and spare is not None:
+            options["overwrite"] = spare
         if taken[0] in self._margins:
             options["margins"] = self._margins.pop(taken[0])
         if self._can_postpone(step, module):

@@ -40,8 +40,8 @@ class Activation(Layer):
             return (*shape[:-1], shape[-1] and shape[-1] // 2)
         return shape
 
-    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
-        if overwrite and self.activation in activations.IN_PLACE:
+    def forward(self, x: Tensor, overwrite: int | None = None) -> Tensor:
+        if overwrite is not None and self.activation in activations.IN_PLACE:
             return activations.IN_PLACE[self.activation](x)
         return activate(self.activation, x, self.data_format)
 
@@ -77,8 +77,8 @@ class ReLU(Layer):
         self.negative_slope = negative_slope
         self.threshold = threshold
 
-    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
-        if overwrite and not self.negative_slope and not self.threshold:
+    def forward(self, x: Tensor, overwrite: int | None = None) -> Tensor:
+        if overwrite is not None and not self.negative_slope and not self.threshold:
             return x.clamp_(0, self.max_value)
         return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
 

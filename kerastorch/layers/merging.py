@@ -64,13 +64,19 @@ class Add(_Merge):
     makes_new_tensor = True
     takes_overwrite = True
 
-    def forward(self, inputs: list[Tensor], overwrite: bool = False) -> Tensor:
+    def forward(self, inputs: list[Tensor], overwrite: int | None = None) -> Tensor:
         first, *others = self._align(inputs)
         if not others:
             return first.clone()
-        is_like_all = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
-        total = first.add_(others[0]) if overwrite and is_like_all else first + others[0]
-        for x in others[1:]:
+        second, *others = others
+        is_like = first.shape == second.shape and first.dtype == second.dtype
+        if overwrite == 0 and is_like:
+            total = first.add_(second)
+        elif overwrite == 1 and is_like:
+            total = second.add_(first)
+        else:
+            total = first + second
+        for x in others:
             total = total + x
         return total
 

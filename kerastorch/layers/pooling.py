@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..engine.layer import Layer
 from ..engine.layout import Shape, join_shape, split_shape, transpose_sequence
-from .padding import check_padding, output_sizes, per_axis, same_padding
+from .padding import Margins, check_padding, output_sizes, per_axis, same_padding
 
 Sizes = tuple[int, ...]
 
@@ -151,8 +151,37 @@ class MaxPooling2D(_Pooling, nn.MaxPool2d):
     def _init_torch(self, pool_size: Sizes, strides: Sizes) -> None:
         nn.MaxPool2d.__init__(self, pool_size, strides)
 
+    @property
+    def takes_margins(self) -> bool:
+        return self.padding == "valid"
+
+    def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
+        if margins is None:
+            return super().forward(x)
+        return _max_pool_with_zeros(x, self.pool_size, self.strides, margins)
+
     def _pool(self, x: Tensor, padding: int | Sizes, ceil_mode: bool) -> Tensor:
         return F.max_pool2d(x, self.pool_size, self.strides, padding, ceil_mode=ceil_mode)
+
+
+def _max_pool_with_zeros(x: Tensor, window: Sizes, strides: Sizes, margins: Margins) -> Tensor:
+    """The maximum over windows of an image with margins of zeros, in inference.
+
+    torch's own padding never wins; where a window reaches over the border, zero may.
+    """
+    is_even = all(before == after for before, after in margins)
+    padding = tuple(before for before, _ in margins)
+    if not is_even or any(2 * pad > size for pad, size in zip(padding, window, strict=True)):
+        vertical, horizontal = margins
+        return F.max_pool2d(F.pad(x, (*horizontal, *vertical)), window, strides)
+    y = F.max_pool2d(x, window, strides, padding)
+    for axis, (pad, size, stride) in enumerate(zip(padding, window, strides, strict=True), 2):
+        count = y.shape[axis]
+        before = min(-(-pad // stride), count)
+        first_beyond = max((x.shape[axis] + pad - size) // stride + 1, 0)
+        y.narrow(axis, 0, before).clamp_(min=0)
+        y.narrow(axis, first_beyond, count - first_beyond).clamp_(min=0)
+    return y
 
 
 class AveragePooling2D(_Pooling, nn.AvgPool2d):
