@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from kerastorch import layers
 from kerastorch.config import data_format_scope, image_data_format
-from kerastorch.engine import InputLayer, Layer, Model, Sequential, Symbol
+from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential, Symbol
 from kerastorch.engine.layer import keras_class
 from kerastorch.engine.structure import map_structure
+from kerastorch.engine.symbol import contains_symbol
+from kerastorch.ops import OPERATION_CLASSES
 
+from .call_values import decode, encode, is_keras_tensor, leaves_of
 from .dialects import in_keras_3
 from .errors import UnsupportedLayersError, WeightsError
 
@@ -61,21 +66,26 @@ def functional_config(model: Model) -> dict[str, Any]:
             map_structure(lambda slot: _keras_tensor(plan.shapes[slot], places[slot]), argument)
             for argument in step.arguments
         ]
-        kwargs = {} if step.training is None else {"training": step.training}
-        calls[step.key].append({"args": arguments, "kwargs": kwargs})
+        module = model._modules[step.key]
+        if isinstance(module, Operation):
+            arguments = module.keras_arguments(arguments)
+        kwargs = dict(step.options)
+        if step.training is not None:
+            kwargs["training"] = step.training
+        calls[step.key].append({"args": encode(arguments), "kwargs": encode(kwargs)})
 
     def place_of_output(slot: int) -> list:
         name, number, index = places[slot]
         # Keras counts a functional model's own graph as its first call here, though not in
         # `inbound_nodes`.
-        return [name, number + _is_functional(model.get_layer(name)), index]
+        return [name, number + _is_functional(model._modules[model._keys[name]]), index]
 
     return {
         "name": model.name,
         "trainable": model.trainable,
         "layers": [
             {**_layer_config(layer), "name": names[key], "inbound_nodes": calls[key]}
-            for key, layer in zip(names, model.layers, strict=True)
+            for key, layer in zip(names, model.operations, strict=True)
         ],
         "input_layers": map_structure(place_of_output, plan.inputs),
         "output_layers": map_structure(place_of_output, plan.outputs),
@@ -105,11 +115,16 @@ def _layer_config(layer: Any) -> dict[str, Any]:
         raise ValueError(
             f"A {type(layer).__name__} has no Keras config; it cannot be saved as part of a model."
         )
+    class_name = keras_class(type(layer)).__name__
+    if isinstance(layer, Operation):
+        module, registered_name = layer.keras_module, class_name
+    else:
+        module, registered_name = _MODULES.get(type(layer), "keras.layers"), None
     return {
-        "module": _MODULES.get(type(layer), "keras.layers"),
-        "class_name": keras_class(type(layer)).__name__,
+        "module": module,
+        "class_name": class_name,
         "config": layer.get_config(),
-        "registered_name": None,
+        "registered_name": registered_name,
     }
 
 
@@ -150,20 +165,13 @@ def model_from_config(saved: dict[str, Any]) -> Model:
 
 def functional_from_config(config: dict[str, Any]) -> Model:
     """The functional model of a config in Keras 3's dialect."""
-    made = {data["name"]: _layer_from_config(data) for data in config["layers"]}
-    pending = [(data["name"], call) for data in config["layers"] for call in data["inbound_nodes"]]
-    while pending:
-        # A layer that is called again further down waits for its input; the calls of one layer keep
-        # their order.
-        waiting: list = []
-        for name, call in pending:
-            if name in dict(waiting) or not _can_call(call, made):
-                waiting.append((name, call))
-            else:
-                _call(made[name], call, made)
-        if len(waiting) == len(pending):
-            raise WeightsError(f"The model's graph has loops or loose ends at {waiting[0][0]!r}.")
-        pending = waiting
+    made: dict[str, Layer] = {}
+    for data in config["layers"]:
+        if data["name"] in made:
+            raise WeightsError(f"The model's graph has two layers called {data['name']!r}.")
+        made[data["name"]] = _layer_from_config(data)
+    for data, call in _in_order(config["layers"]):
+        _call(made[data["name"]], call, made)
 
     def symbol_of(place: list) -> Symbol:
         name, number, index = place
@@ -175,6 +183,63 @@ def functional_from_config(config: dict[str, Any]) -> Model:
         name=config.get("name"),
     )
     return _with_trainable(model, config)
+
+
+def _in_order(layers: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The layers' calls, each behind those whose results it takes and the same layer's before it.
+
+    Raises:
+        WeightsError: a call waits for one that there is not, or for itself.
+    """
+    calls = {
+        (data["name"], number): (data, call)
+        for data in layers
+        for number, call in enumerate(data["inbound_nodes"])
+    }
+    inputs = {(data["name"], 0) for data in layers if not data["inbound_nodes"]}
+    missing: dict[tuple, int] = {}
+    takers: dict[tuple, list[tuple]] = defaultdict(list)
+    for place, (_, call) in calls.items():
+        name, number = place
+        needed = _sources(call) - inputs
+        if number:
+            needed.add((name, number - 1))
+        missing[place] = len(needed)
+        for source in needed:
+            takers[source].append(place)
+    ready = deque(place for place, count in missing.items() if not count)
+    while ready:
+        place = ready.popleft()
+        yield calls.pop(place)
+        for taker in takers[place]:
+            missing[taker] -= 1
+            if not missing[taker]:
+                ready.append(taker)
+    if calls:
+        name, _ = next(iter(calls))
+        raise WeightsError(f"The model's graph has loops or loose ends at {name!r}.")
+
+
+def _sources(call: dict[str, Any]) -> set[tuple]:
+    """Which calls, by layer and number, a call takes results of."""
+    leaves = leaves_of([call["args"], call["kwargs"]])
+    histories = [leaf["config"]["keras_history"] for leaf in leaves if is_keras_tensor(leaf)]
+    return {(name, number) for name, number, _ in histories}
+
+
+def _call(layer: Layer, call: dict[str, Any], made: dict[str, Layer]) -> None:
+    def symbol_of(leaf: dict) -> Symbol:
+        name, number, index = leaf["config"]["keras_history"]
+        return made[name]._nodes[number].outputs[index]
+
+    arguments, keywords = (decode(call[key], symbol_of) for key in ("args", "kwargs"))
+    if not _takes_constants(type(layer)):
+        keywords = {
+            key: value
+            for key, value in keywords.items()
+            if key in ("inputs", "training") or contains_symbol(value)
+        }
+    layer(*arguments, **keywords)
 
 
 def sequential_from_config(config: dict[str, Any]) -> Sequential:
@@ -202,12 +267,31 @@ def _layer_from_config(data: dict[str, Any]) -> Layer:
         return sequential_from_config(config)
     if data["class_name"] in MODEL_CLASSES:
         return functional_from_config(config)
-    return LAYER_CLASSES[data["class_name"]].from_config(_arguments(data))
+    return _class_of(data).from_config(_arguments(data))
+
+
+def _class_of(data: dict[str, Any]) -> type[Layer] | None:
+    """The class of a layer's config, None where there is none.
+
+    Layers and operations share names (`Add`). The module tells them apart, and in files that name
+    none, legacy `.h5` files, that an operation has no `trainable`.
+    """
+    name, module = data["class_name"], data.get("module")
+    if module is None:
+        is_operation = name not in LAYER_CLASSES or "trainable" not in data["config"]
+    else:
+        is_operation = _OPERATION_MODULE.match(module) is not None
+    if is_operation and name in OPERATION_CLASSES:
+        return OPERATION_CLASSES[name]
+    return LAYER_CLASSES.get(name)
+
+
+_OPERATION_MODULE = re.compile(r"(keras|keras_core)(\.src)?\.(ops|activations)\b")
 
 
 def _arguments(data: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments in a layer's config."""
-    known = inspect.signature(LAYER_CLASSES[data["class_name"]]).parameters
+    known = inspect.signature(_class_of(data)).parameters
     arguments = {key: value for key, value in data["config"].items() if key in known}
     axis = arguments.get("axis")
     if data["class_name"] == "BatchNormalization" and isinstance(axis, list | tuple):
@@ -225,26 +309,35 @@ def _unsupported(data: dict[str, Any]) -> Iterator[str]:
             for call in layer.get("inbound_nodes", ()):
                 yield from _unsupported_call(layer, call)
         return
-    if name not in LAYER_CLASSES:
+    cls = _class_of(data)
+    if cls is None:
         yield data.get("registered_name") or name
         return
-    if _is_quantized(config.get("dtype")):
+    known = inspect.signature(cls).parameters
+    if "dtype" not in known and _is_quantized(config.get("dtype")):
         yield f"{name} with a quantized dtype"
-    known = inspect.signature(LAYER_CLASSES[name]).parameters
     for key, value in config.items():
         if key not in known and key != "dtype" and value not in NEUTRAL_ARGUMENTS.get(key, ()):
             yield f"{name}({key}={value!r})"
 
 
 def _unsupported_call(data: dict[str, Any], call: Any) -> Iterator[str]:
+    cls = _class_of(data)
+    if cls is not None and _takes_constants(cls):
+        return
     for key, value in call["kwargs"].items():
         # A model with several inputs is called with a mask for each, None where there is none.
-        is_given = any(leaf is not None for leaf in _leaves(value))
-        if key != "training" and is_given:
+        is_given = any(leaf is not None for leaf in leaves_of(value))
+        if key not in ("inputs", "training") and is_given:
             yield f"{data['class_name']} called with {key}"
-    for leaf in _leaves(call["args"]):
-        if not _is_keras_tensor(leaf):
-            yield f"{data['class_name']} called with the constant {leaf!r}"
+    for leaf in leaves_of(call["args"]):
+        if not is_keras_tensor(leaf):
+            yield f"{data['class_name']} called with the constant {leaf!r:.80}"
+
+
+def _takes_constants(cls: type[Layer]) -> bool:
+    """Whether a class itself says what arguments its calls take: operations and users' layers."""
+    return issubclass(cls, Operation) or not cls.__module__.startswith("kerastorch.")
 
 
 def _is_quantized(dtype: Any) -> bool:
@@ -271,42 +364,6 @@ def _layers_within(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     for layer in data["config"]["layers"]:
         yield from _layers_within(layer)
-
-
-# Calls
-
-
-def _can_call(call: dict[str, Any], made: dict[str, Layer]) -> bool:
-    histories = [leaf["config"]["keras_history"] for leaf in _leaves(call["args"])]
-    return all(number < len(made[name]._nodes) for name, number, _ in histories)
-
-
-def _call(layer: Layer, call: dict[str, Any], made: dict[str, Layer]) -> None:
-    def symbol_of(leaf: dict) -> Symbol:
-        name, number, index = leaf["config"]["keras_history"]
-        return made[name]._nodes[number].outputs[index]
-
-    arguments = _map_leaves(symbol_of, call["args"])
-    layer(*arguments, training=call["kwargs"].get("training"))
-
-
-def _is_keras_tensor(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-
-
-def _map_leaves(function: Callable[[Any], Any], arguments: Any) -> Any:
-    """`map_structure`, where a Keras tensor's dict is a leaf."""
-    if isinstance(arguments, list | tuple):
-        return [_map_leaves(function, argument) for argument in arguments]
-    if isinstance(arguments, dict) and not _is_keras_tensor(arguments):
-        return {key: _map_leaves(function, value) for key, value in arguments.items()}
-    return function(arguments)
-
-
-def _leaves(arguments: Any) -> list:
-    found: list = []
-    _map_leaves(found.append, arguments)
-    return found
 
 
 def _map_places(function: Callable[[list], Any], places: Any) -> Any:

@@ -17,7 +17,7 @@ from pathlib import Path as _Path
 if (_Path(__file__).parents[1] / "hubconf.py").is_file():
     __path__.append(str(_Path(__file__).parents[1]))
 
-from . import activations, applications, config, initializers, layers, models, preprocessing
+from . import activations, applications, config, initializers, layers, models, ops, preprocessing
 from .applications import (
     VGG16,
     VGG19,
@@ -78,6 +78,7 @@ __all__ = [
     "list_models",
     "load_model",
     "models",
+    "ops",
     "preprocessing",
     "set_image_data_format",
 ]

@@ -4,6 +4,8 @@ Every function takes the namespace `k` to build with: Keras in the oracle's proc
 the tests'. That one text serves both is itself a part of what the tests show.
 """
 
+import numpy as np
+
 ACTIVATIONS = [
     "celu",
     "elu",
@@ -469,3 +471,224 @@ def sample_normalisations(k):
             layers.UnitNormalization()(vector),
         ],
     )
+
+
+def arithmetic(k):
+    """Python's operators and items on inputs of several ranks, with constants and each other."""
+    layers = k.layers
+    image, other, vector = layers.Input((4, 5, 3)), layers.Input((4, 5, 3)), layers.Input((3,))
+    sequence, volume = layers.Input((5, 3)), layers.Input((2, 4, 5, 3))
+    colour = np.array([0.1, -0.2, 0.7])
+    values = [
+        image + other,
+        image + 0.5,
+        1 - image,
+        image - 1,
+        image * other,
+        2.5 * image,
+        image / 127.5 - 1,
+        3 / (abs(image) + 1),
+        image // 0.25,
+        image % 0.3,
+        -image,
+        image**2,
+        2**image,
+        abs(image) ** 0.5,
+        image + colour,
+        image * colour.reshape(1, 1, 3),
+        image - np.arange(20).reshape(4, 5, 1) / 7,
+        (image / 255 - colour) / colour.reshape(1, 1, 1, 3),
+        image * vector[:, None, None, :],
+        image + sequence[:, None],
+        sequence * 2 + colour,
+        volume * image[:, None] + colour,
+        volume - colour.reshape(1, 1, 1, 3),
+        vector @ np.array([[1.0, -2.0], [3.0, 0.5], [0.0, 2.5]]),
+        sequence @ sequence[:, :3],
+        image[..., ::-1],
+        image[:, 0],
+        image[:, -1, 1:4],
+        image[:, ::2, 3:0:-2],
+        image[:, 1:3, None],
+        image[:, :, :, 1],
+        image[..., None],
+        image[..., 1:, :],
+        image[:, None, ..., 2],
+        volume[:, 1],
+        volume[:, :, ::-1, 1, -2:],
+        vector[:, None],
+        vector[:, None, None, None],
+        sequence[:, ::-1, ::-1],
+        image[:, 1:-1, -4:-1],
+    ]
+    return k.models.Model([image, other, vector, sequence, volume], values)
+
+
+def comparisons(k):
+    """Operators that give booleans, and what chooses by them."""
+    image, other = k.layers.Input((4, 5, 3)), k.layers.Input((4, 5, 3))
+    conditions = [image > 0.1, image >= other, image < other, image <= 0.2]
+    return k.models.Model(
+        [image, other],
+        [
+            *conditions,
+            k.ops.where(conditions[0], image, other),
+            k.ops.where(image < 0, 0.5, image),
+            k.ops.logical_and(conditions[0], conditions[1]),
+            k.ops.logical_or(conditions[0], conditions[1]),
+            k.ops.logical_not(conditions[2]),
+            k.ops.equal(image, other),
+            k.ops.not_equal(image, 0),
+            k.ops.cast(conditions[0], "float64") * image,
+            k.ops.cast(image * 10, "int32"),
+            k.ops.argmax(image, axis=-1),
+            k.ops.argmin(image, axis=1, keepdims=True),
+            k.ops.argmax(image),
+        ],
+    )
+
+
+def functions(k):
+    """Functions of `keras.ops` of one value or two."""
+    ops = k.ops
+    image, other, vector = (k.layers.Input(shape) for shape in [(4, 5, 3), (4, 5, 3), (3,)])
+    positive = ops.exp(image)
+    return k.models.Model(
+        [image, other, vector],
+        [
+            *(getattr(ops, name)(image) for name in FUNCTIONS),
+            *(getattr(ops, name)(positive) for name in POSITIVE_FUNCTIONS),
+            ops.add(1.5, image),
+            ops.subtract(image, other),
+            ops.multiply(image, x2=other),
+            ops.divide(image, 3),
+            ops.true_divide(image, positive),
+            ops.divide_no_nan(image, ops.relu(other)),
+            ops.power(positive, other),
+            ops.maximum(image, 0.1),
+            ops.maximum(image, other),
+            ops.minimum(0.1, image),
+            ops.minimum(image, vector[:, None, None]),
+            ops.clip(image, -0.5, 0.25),
+            ops.leaky_relu(image, 0.1),
+            ops.elu(image, 0.5),
+            ops.celu(image, 0.5),
+            ops.gelu(image),
+            ops.gelu(image, approximate=False),
+            ops.softmax(image),
+            ops.softmax(image, axis=1),
+            ops.log_softmax(vector),
+            ops.log_softmax(image, axis=2),
+            k.activations.relu(image),
+            k.activations.relu(image, max_value=6),
+            k.activations.relu(image, negative_slope=0.25, threshold=0.125),
+            k.activations.softmax(image),
+        ],
+    )
+
+
+FUNCTIONS = ["abs", "ceil", "cos", "erf", "exp", "expm1", "floor", "hard_sigmoid", "hard_silu"]
+FUNCTIONS += ["hard_tanh", "log_sigmoid", "negative", "ones_like", "relu", "relu6", "selu"]
+FUNCTIONS += ["sigmoid", "sign", "silu", "sin", "softplus", "softsign", "sparse_plus", "square"]
+FUNCTIONS += ["sparse_sigmoid", "stop_gradient", "tan", "tanh", "tanh_shrink", "zeros_like"]
+POSITIVE_FUNCTIONS = ["log", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sqrt"]
+
+
+def reductions(k):
+    """Functions of `keras.ops` along axes, and products."""
+    ops = k.ops
+    image, sequence, vector = (k.layers.Input(shape) for shape in [(4, 5, 3), (5, 3), (3,)])
+    values = []
+    for name in ["mean", "sum", "max", "min", "prod", "std", "var", "logsumexp"]:
+        function = getattr(ops, name)
+        values += [
+            function(image, axis=(1, 2)),
+            function(image, axis=-1),
+            function(image, axis=1),
+            function(image, axis=[1, 2], keepdims=True),
+            function(sequence, axis=-1, keepdims=True),
+            function(vector, axis=1),
+            function(image),
+        ]
+    values += [
+        ops.max(image, axis=1, initial=0.5),
+        ops.min(image, axis=1, initial=-0.5),
+        ops.norm(image, axis=-1),
+        ops.norm(image, axis=-1, ord=1, keepdims=True),
+        ops.norm(vector, axis=1, ord=3),
+        ops.normalize(image),
+        ops.normalize(vector, axis=1),
+        ops.normalize(image, axis=(1, 2), epsilon=0.5),
+        ops.normalize(sequence, axis=1, order=1),
+        vector / ops.sqrt(ops.maximum(ops.sum(vector**2, axis=-1, keepdims=True), 1e-12)),
+        ops.matmul(sequence, ops.transpose(sequence, (0, 2, 1))),
+        ops.matmul(image, np.arange(12.0).reshape(3, 4)),
+        ops.matmul(image, ops.transpose(image, (0, 1, 3, 2))),
+        ops.dot(image, np.arange(12.0).reshape(3, 4)),
+        ops.dot(sequence, np.array([0.5, 0.25, -1.0])),
+        ops.einsum("bij,bkj->bik", sequence, sequence),
+        ops.einsum("bhwc,bc->bhw", image, vector),
+    ]
+    return k.models.Model([image, sequence, vector], values)
+
+
+def shapings(k):
+    """Functions of `keras.ops` that move elements."""
+    ops = k.ops
+    image, other, vector = (k.layers.Input(shape) for shape in [(4, 6, 3), (4, 6, 3), (24,)])
+    deep, sequence = k.layers.Input((4, 6, 8)), k.layers.Input((4, 6))
+    return k.models.Model(
+        [image, other, vector, deep, sequence],
+        [
+            ops.reshape(image, (-1, 24, 3)),
+            ops.reshape(image, (-1, 72)),
+            ops.reshape(vector, (-1, 2, 3, 4)),
+            ops.reshape(image, (-1, 3, 4, 6)),
+            image.reshape((-1, 2, 12, 3)),
+            ops.transpose(image, (0, 3, 1, 2)),
+            ops.transpose(image, (0, 2, 1, 3)),
+            ops.transpose(sequence, (0, 2, 1)),
+            ops.swapaxes(image, 1, -1),
+            ops.moveaxis(image, -1, 1),
+            ops.moveaxis(image, (1, 2), (2, 3)),
+            ops.expand_dims(vector, 1),
+            ops.expand_dims(sequence, -1),
+            ops.expand_dims(vector, (1, 2)),
+            ops.squeeze(ops.expand_dims(sequence, -1), -1),
+            ops.squeeze(ops.expand_dims(image, (1, 3)), (1, 3)),
+            ops.flip(image, axis=2),
+            ops.flip(image, axis=(1, -1)),
+            ops.roll(image, 2, axis=1),
+            ops.tile(vector, (1, 2)),
+            ops.tile(image, (1, 1, 2, 3)),
+            ops.repeat(image, 2, axis=-1),
+            ops.repeat(vector, 3, axis=1),
+            ops.pad(image, [[0, 0], [1, 0], [2, 1], [0, 0]]),
+            ops.pad(image, [[0, 0], [1, 2], [2, 2], [0, 0]], constant_values=0.5),
+            ops.pad(image, [[0, 0], [1, 3], [2, 2], [0, 0]], mode="reflect"),
+            ops.pad(image, [[0, 0], [1, 3], [2, 2], [0, 0]], mode="symmetric"),
+            ops.concatenate([image, other], axis=-1),
+            ops.concatenate([image, other, image], axis=1),
+            ops.stack([image, other], axis=1),
+            ops.stack([image, other], axis=-1),
+            ops.stack([vector, vector * 2], axis=1),
+            *ops.split(image, 2, axis=1),
+            *ops.split(image, [1, 3], axis=2),
+            *ops.split(image, 3, axis=-1),
+            *ops.unstack(image, axis=-1),
+            ops.take(image, np.array([2, 0, 1]), axis=-1),
+            ops.take(vector, np.array([2, -1]), axis=1),
+            ops.broadcast_to(ops.expand_dims(ops.sum(image, axis=0), 0), (3, 4, 6, 3)),
+            ops.image.rgb_to_grayscale(image),
+            ops.depth_to_space(deep, 2),
+            ops.space_to_depth(image, 2),
+            ops.image.resize(image, (9, 5), interpolation="nearest"),
+        ],
+    )
+
+
+def preprocessed(k, name):
+    """An application behind its own `preprocess_input`, as transfer learning writes it."""
+    module = getattr(k.applications, name)
+    image = k.layers.Input((33, 35, 3))
+    return k.models.Model(image, k.layers.Conv2D(4, 3)(module.preprocess_input(image)))

@@ -117,7 +117,7 @@ def assert_layers_agree(model: kerastorch.Model, oracle: Oracle, inputs: list[np
 
 
 def calculating_layers(model: kerastorch.Model) -> list:
-    return [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    return [layer for layer in model.operations if type(layer).__name__ != "InputLayer"]
 
 
 def assert_close(
@@ -130,6 +130,7 @@ def assert_close(
     """Compare two tensors relative to the largest value in Keras's, or to `largest`."""
     assert ours.shape == theirs.shape, f"{what}: {tuple(ours.shape)}, not {tuple(theirs.shape)}"
     assert ours.dtype == theirs.dtype, f"{what}: {ours.dtype}, not {theirs.dtype}"
+    ours, theirs = (x if x.is_floating_point() else x.double() for x in (ours, theirs))
     largest = maximum(theirs) if largest is None else largest
     difference = maximum(ours - theirs)
     assert difference <= tolerance * largest, (

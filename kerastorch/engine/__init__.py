@@ -3,7 +3,8 @@
 from .input import Input, InputLayer
 from .layer import Layer
 from .model import Model
+from .operation import Operation
 from .sequential import Sequential
 from .symbol import Symbol
 
-__all__ = ["Input", "InputLayer", "Layer", "Model", "Sequential", "Symbol"]
+__all__ = ["Input", "InputLayer", "Layer", "Model", "Operation", "Sequential", "Symbol"]

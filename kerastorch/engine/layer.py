@@ -18,6 +18,9 @@ from .symbol import Calls, Node, Symbol, contains_symbol, shapes_of
 
 _creation = itertools.count()
 
+# Arguments of `forward` that only a running model gives.
+_ENGINES_OWN = ("overwrite", "postpone", "margins", "training")
+
 
 class Layer(nn.Module):
     """The base of all layers.
@@ -107,20 +110,38 @@ class Layer(nn.Module):
     # Calls
 
     def __call__(self, *inputs, **kwargs):
-        if contains_symbol(inputs):
-            return self._record(inputs, **kwargs)
+        if contains_symbol((inputs, kwargs)):
+            return self._record(*self._bind(inputs, kwargs))
         if not self.built:
             self._build_once([keras_shape(x.shape, self.data_format) for x in flatten(inputs)])
         return super().__call__(*inputs, **kwargs)
 
-    def _record(self, arguments: tuple, training: bool | None = None) -> Any:
+    def _bind(self, arguments: tuple, keywords: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """A symbolic call's structures of Symbols, by position, and its other arguments by name."""
+        options = dict(keywords)
+        training = {"training": options.pop("training")} if "training" in options else {}
+        if not arguments and "inputs" in options:  # what Keras calls the first
+            arguments = (options.pop("inputs"),)
+        if options or not all(map(contains_symbol, arguments)):
+            signature = inspect.signature(self.forward)
+            signature.bind(*arguments, **options)
+            names = [name for name in signature.parameters if name not in _ENGINES_OWN]
+            options |= dict(zip(names, arguments, strict=False))
+            given = [name for name in names if contains_symbol(options.get(name))]
+            if given != names[: len(given)] or not options.keys() <= set(names):
+                raise ValueError(f"Layer {self.name!r} takes Symbols first, then {names[1:]}.")
+            arguments = tuple(options.pop(name) for name in given)
+        return arguments, options | training
+
+    def _record(self, arguments: tuple, options: dict[str, Any]) -> Any:
         """Makes the Symbols of a symbolic call."""
+        training = options.pop("training", None)
         shapes = shapes_of(arguments)
         if not self.built:
             self._build_once(flatten_shapes(shapes))
         output_shape = self.compute_output_shape(*shapes)
         output = map_shapes(Symbol, output_shape)
-        self._nodes.append(Node(self, arguments, flatten(output), training))
+        self._nodes.append(Node(self, arguments, flatten(output), training, options))
         return output
 
     def _build_once(self, shapes: list[Shape]) -> None:

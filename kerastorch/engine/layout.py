@@ -24,6 +24,16 @@ def keras_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def keras_axes(axis: int | Sequence[int] | None, rank: int) -> list[int]:
+    """The axes of an argument `axis`, counted from the first; all where it is None."""
+    if axis is None:
+        return list(range(rank))
+    axes = [keras_axis(one, rank) for one in ([axis] if isinstance(axis, int) else axis)]
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"The axes {axis} name one twice.")
+    return axes
+
+
 def tensor_axis(axis: int, rank: int, data_format: str) -> int:
     """The tensor's axis for an axis of Keras's layout; the result is not negative."""
     axis = keras_axis(axis, rank)
@@ -54,6 +64,33 @@ def to_keras_layout(x: Tensor, data_format: str) -> Tensor:
 def from_keras_layout(x: Tensor, data_format: str) -> Tensor:
     """A view of a value in Keras's layout with its axes in the tensor's order."""
     return x.movedim(-1, 1) if moves_channels(x.ndim, data_format) else x
+
+
+def with_rank(x: Tensor, rank: int, data_format: str) -> Tensor:
+    """A view with as many axes of size 1 in front, in Keras's layout, as NumPy's rules add."""
+    if x.ndim == rank:
+        return x
+    x = to_keras_layout(x, data_format)[(None,) * (rank - x.ndim)]
+    return from_keras_layout(x, data_format)
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """Keras's shape of values that are combined element by element, by NumPy's rules.
+
+    Raises:
+        ValueError: they cannot be combined.
+    """
+    rank = max(map(len, shapes))
+    aligned = [(*[1] * (rank - len(shape)), *shape) for shape in shapes]
+    return tuple(_common_size(sizes, shapes) for sizes in zip(*aligned, strict=True))
+
+
+def _common_size(sizes: tuple[int | None, ...], shapes: tuple[Shape, ...]) -> int | None:
+    wider = {size for size in sizes if size != 1}
+    known = wider - {None}
+    if len(known) > 1:
+        raise ValueError(f"Values of shapes {shapes} cannot be combined.")
+    return next(iter(known or wider or {1}))
 
 
 def transpose_sequence(x: Tensor, data_format: str) -> Tensor:

@@ -16,6 +16,7 @@ from .input import Input, InputLayer
 from .layer import Layer, flatten_shapes
 from .layout import from_keras_layout, to_keras_layout
 from .naming import child_keys, name_layers, near_matches
+from .operation import Operation
 from .order import sort_graph
 from .plan import Step, execute, make_plan
 from .structure import flatten, map_structure
@@ -113,10 +114,16 @@ class Functional(Layer):
         self._calls = {key: [] for key in self._keys.values()}
         names = {key: name for name, key in self._keys.items()}
 
-        def call(key: str, arguments: Any, outputs: Sequence[int], training: bool | None) -> None:
+        def call(
+            key: str,
+            arguments: Any,
+            outputs: Sequence[int],
+            training: bool | None = None,
+            options: dict[str, Any] | None = None,
+        ) -> None:
             arguments = map_structure(self._symbols.__getitem__, arguments)
             symbols = [self._symbols[slot] for slot in outputs]
-            node = Node(self._modules[key], arguments, symbols, training)
+            node = Node(self._modules[key], arguments, symbols, training, options)
             self._calls[key].append(node)
             if isinstance(node.module, Layer) and node.module.name == names[key]:
                 node.module._nodes.append(node)
@@ -129,9 +136,9 @@ class Functional(Layer):
                 self._symbols[slot] = module.output
                 self._calls[key] = module._nodes[:1]
             else:
-                call(key, (), [slot], None)
+                call(key, (), [slot])
         for step in plan.steps:
-            call(step.key, step.arguments, step.outputs, step.training)
+            call(step.key, step.arguments, step.outputs, step.training, step.options)
 
     def _replace_child(self, key: str, module: nn.Module) -> None:
         """Lets models that are cut from now on use a module that has taken a layer's place."""
@@ -167,9 +174,17 @@ class Functional(Layer):
             self._replace_child(name, module)
 
     @property
-    def layers(self) -> list[nn.Module]:
-        """The layers in Keras's order, the inputs among them."""
+    def operations(self) -> list[nn.Module]:
+        """All that the model runs, in Keras's order: the layers, and operations between them."""
         return [self._modules[key] for key in self._keys.values()]
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers in Keras's order, the inputs among them.
+
+        As in Keras, operations (`x / 255`, see `kerastorch.ops`) are not counted among the layers.
+        """
+        return [module for module in self.operations if not isinstance(module, Operation)]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> nn.Module:
         """The layer of this name, or at this index of `layers`.

@@ -21,6 +21,7 @@ class Step(NamedTuple):
         key: the child's key.
         arguments: the positional arguments, each the slot of a value or a structure of slots.
         training: the mode that the call asked for, None where it follows the model's.
+        options: the other keyword arguments.
         outputs: the slots that the results go to.
         free: the slots whose values no later step needs.
         spares: the positions of the values that the call takes once and no later step needs.
@@ -30,6 +31,7 @@ class Step(NamedTuple):
     key: str
     arguments: tuple
     training: bool | None
+    options: dict[str, Any]
     outputs: tuple[int, ...]
     free: tuple[int, ...]
     spares: tuple[int, ...]
@@ -106,6 +108,7 @@ def make_plan(
                 keys[node.name],
                 slots_of(node.arguments),
                 node.training,
+                node.options,
                 results,
                 tuple(free[position]),
                 spares=tuple(
@@ -139,7 +142,9 @@ def execute(
     for step in steps:
         module = children[step.key]
         arguments = [map_structure(values.__getitem__, argument) for argument in step.arguments]
-        options = {} if shortcuts is None else shortcuts.options(step, module)
+        options = dict(step.options)
+        if shortcuts is not None:
+            options |= shortcuts.options(step, module)
         mode = step.training if training is None else training
         if mode is not None and getattr(module, "takes_training", False):
             options["training"] = mode

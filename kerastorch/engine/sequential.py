@@ -44,10 +44,10 @@ class Sequential(Model):
             self.trainable = trainable
 
     @property
-    def layers(self) -> list[nn.Module]:
+    def operations(self) -> list[nn.Module]:
         if not self.built:
             return list(self._stack)
-        return [layer for layer in super().layers if not isinstance(layer, InputLayer)]
+        return [layer for layer in super().operations if not isinstance(layer, InputLayer)]
 
     def add(self, layer: Layer | Symbol) -> None:
         """Puts a layer on top of the stack."""

@@ -48,7 +48,7 @@ def summarize(model: Model, expand_nested: bool = False) -> str:
 
 
 def _rows(model: Model, expand_nested: bool, indent: str = "") -> Iterator[Row]:
-    listed = set(model.layers)  # a Sequential leaves its input out
+    listed = set(model.operations)  # a Sequential leaves its input out
     for name, key in model._keys.items():
         module, nodes = model._modules[key], model._calls[key]
         if module not in listed:

@@ -40,6 +40,85 @@ class Symbol:
     def __repr__(self) -> str:
         return f"<Symbol shape={self.shape} of {self.node.name!r}>"
 
+    # Arithmetic records the operations that Keras 3 records; `==` and `hash` stay those of objects.
+
+    __array_ufunc__ = None  # NumPy leaves `array * symbol` to the Symbol
+
+    def __add__(self, other: Any) -> Symbol:
+        return _operations().Add()(self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return _operations().Add()(other, self)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return _operations().Subtract()(self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return _operations().Subtract()(other, self)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return _operations().Multiply()(self, other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return _operations().Multiply()(other, self)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return _operations().TrueDivide()(self, other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return _operations().TrueDivide()(other, self)
+
+    def __floordiv__(self, other: Any) -> Symbol:
+        return _operations().FloorDivide()(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Symbol:
+        return _operations().FloorDivide()(other, self)
+
+    def __mod__(self, other: Any) -> Symbol:
+        return _operations().Mod()(self, other)
+
+    def __rmod__(self, other: Any) -> Symbol:
+        return _operations().Mod()(other, self)
+
+    def __pow__(self, other: Any) -> Symbol:
+        return _operations().Power()(self, other)
+
+    def __rpow__(self, other: Any) -> Symbol:
+        return _operations().Power()(other, self)
+
+    def __matmul__(self, other: Any) -> Symbol:
+        return _operations().Matmul()(self, other)
+
+    def __rmatmul__(self, other: Any) -> Symbol:
+        return _operations().Matmul()(other, self)
+
+    def __neg__(self) -> Symbol:
+        return _operations().Negative()(self)
+
+    def __abs__(self) -> Symbol:
+        return _operations().Absolute()(self)
+
+    def __lt__(self, other: Any) -> Symbol:
+        return _operations().Less()(self, other)
+
+    def __le__(self, other: Any) -> Symbol:
+        return _operations().LessEqual()(self, other)
+
+    def __gt__(self, other: Any) -> Symbol:
+        return _operations().Greater()(self, other)
+
+    def __ge__(self, other: Any) -> Symbol:
+        return _operations().GreaterEqual()(self, other)
+
+    def __getitem__(self, key: Any) -> Symbol:
+        return _operations().GetItem()(self, key)
+
+    def __iter__(self):
+        raise TypeError("A Symbol stands for a value to come: its items cannot be counted.")
+
+    def __bool__(self):
+        raise TypeError("A Symbol stands for a value to come: it is neither true nor false.")
+
     def __reduce__(self):
         raise TypeError(
             "A Symbol is a place in a live graph and cannot be copied or saved: "
@@ -55,10 +134,11 @@ class Node:
         arguments: the positional arguments, each a Symbol or a structure of Symbols; none for an
             input.
         training: the mode that the call asked for, None where it follows the model's.
+        options: other keyword arguments, plain data.
         outputs: the symbols made by the call.
     """
 
-    __slots__ = ("_name", "arguments", "module", "outputs", "training")
+    __slots__ = ("_name", "arguments", "module", "options", "outputs", "training")
 
     def __init__(
         self,
@@ -66,11 +146,13 @@ class Node:
         arguments: tuple[Any, ...],
         outputs: list[Symbol],
         training: bool | None = None,
+        options: dict[str, Any] | None = None,
     ):
         self.module = module
         self.arguments = arguments
         self.outputs = outputs
         self.training = training
+        self.options = options or {}
         self._name: str | None = None
         for index, symbol in enumerate(outputs):
             symbol.node, symbol.index = self, index
@@ -106,7 +188,14 @@ class Calls(list[Node]):
 
 
 def shapes_of(structure: Any) -> Any:
-    """The Keras shapes of a structure of symbols."""
+    """The Keras shapes of a structure of symbols.
+
+    Raises:
+        ValueError: there is something else among them.
+    """
+    strangers = [leaf for leaf in flatten(structure) if not isinstance(leaf, Symbol)]
+    if strangers:
+        raise ValueError(f"A list of Symbols holds nothing else; found {strangers[0]!r:.80}.")
     return map_structure(lambda symbol: symbol.shape, structure)
 
 
@@ -117,3 +206,10 @@ def contains_symbol(structure: Any) -> bool:
     if isinstance(structure, dict):
         return any(contains_symbol(item) for item in structure.values())
     return isinstance(structure, Symbol)
+
+
+def _operations():
+    """The classes of operations, which are layers and so know of Symbols themselves."""
+    from .. import ops
+
+    return ops

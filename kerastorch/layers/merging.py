@@ -123,7 +123,7 @@ class Maximum(_Merge):
     """
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        return functools.reduce(lambda x, y: _first_where(x >= y, x, y), self._align(inputs))
+        return functools.reduce(lambda x, y: first_where(x >= y, x, y), self._align(inputs))
 
 
 class Minimum(_Merge):
@@ -133,10 +133,10 @@ class Minimum(_Merge):
     """
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        return functools.reduce(lambda x, y: _first_where(x <= y, x, y), self._align(inputs))
+        return functools.reduce(lambda x, y: first_where(x <= y, x, y), self._align(inputs))
 
 
-def _first_where(is_first: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def first_where(is_first: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """`x` where it is chosen, else `y`; nan where either is.
 
     `torch.maximum` would share the gradient of equal values out between them.
