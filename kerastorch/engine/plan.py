@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -79,12 +79,13 @@ def make_plan(
 
     calls = [node for node in nodes if not node.is_input]
     kept = set(flatten(slots_of(outputs)))
-    takers: dict[int, list[Node]] = defaultdict(list)
+    takers: dict[int, list[tuple[Node, int]]] = defaultdict(list)  # with their inputs' number
     last_use: dict[int, int] = {}
     for position, node in enumerate(calls):
         last_use.update((slots[symbol], position) for symbol in node.outputs)
-        for slot in slots_of(node.inputs):
-            takers[slot].append(node)
+        taken = slots_of(node.inputs)
+        for slot in taken:
+            takers[slot].append((node, len(taken)))
             last_use[slot] = position
     free: dict[int, list[int]] = defaultdict(list)
     for slot, position in last_use.items():
@@ -92,16 +93,15 @@ def make_plan(
             free[position].append(slot)
 
     def only_taker(result: int) -> str | None:
-        is_alone = result not in kept and len(takers[result]) == 1
-        return (
-            keys[takers[result][0].name]
-            if is_alone and len(takers[result][0].inputs) == 1
-            else None
-        )
+        if result in kept or len(takers[result]) != 1:
+            return None
+        ((node, inputs),) = takers[result]
+        return keys[node.name] if inputs == 1 else None
 
     steps = []
     for position, node in enumerate(calls):
         taken = slots_of(node.inputs)
+        uses, dying = Counter(taken), set(free[position])
         results = tuple(slots[symbol] for symbol in node.outputs)
         steps.append(
             Step(
@@ -112,9 +112,7 @@ def make_plan(
                 results,
                 tuple(free[position]),
                 spares=tuple(
-                    index
-                    for index, slot in enumerate(taken)
-                    if slot in free[position] and taken.count(slot) == 1
+                    index for index, slot in enumerate(taken) if slot in dying and uses[slot] == 1
                 ),
                 taker=only_taker(results[0]),
             )
