@@ -42,7 +42,7 @@ def decode(value: Any, tensor_of: Callable[[dict], Any]) -> Any:
         case "__keras_tensor__":
             return tensor_of(value)
         case "__slice__":
-            return slice(config["start"], config["stop"], config["step"])
+            return slice(config.get("start"), config.get("stop"), config.get("step"))
         case "__ellipsis__":
             return Ellipsis
         case "__numpy__" | "__tensor__" if config["dtype"] in _TYPES:

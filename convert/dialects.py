@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .tensorflow_functions import translate
+
 Data = dict[str, Any]
 
 
@@ -26,6 +28,8 @@ def in_keras_3(saved: Data) -> Data:
             return {**saved, "config": _functional(config)}
         case "InputLayer" if "batch_input_shape" in config:
             return {**saved, "config": _input(config)}
+        case "TensorFlowOpLayer":
+            return {**saved, "class_name": _name_of_node(config), "registered_name": None}
     dropped = _MEANINGLESS.get(class_name, ())
     config = {key: value for key, value in config.items() if key not in dropped}
     return {**saved, "class_name": class_name, "config": config}
@@ -65,16 +69,71 @@ def _functional(config: Data) -> Data:
         return {**config, "layers": layers}
     for layer in layers:
         _take_input_shape(layer)
-        layer["inbound_nodes"] = [_call(call, classes) for call in layer["inbound_nodes"]]
+        if layer["class_name"] in _RECORDED_FUNCTIONS:
+            _translate_function(layer, classes)
+        else:
+            layer["inbound_nodes"] = [_call(call, classes) for call in layer["inbound_nodes"]]
     outputs = [_output_place(*place, classes) for place in config["output_layers"]]
     return {**config, "layers": layers, "output_layers": outputs}
 
 
 def _call(entries: list, classes: dict[str, str]) -> Data:
     """A call in Keras 2 is a list of [layer, number of its call, index of its output, kwargs]."""
-    tensors = [_keras_tensor(*entry[:3], classes) for entry in entries]
+    tensors = [_argument(entry, classes) for entry in entries]
     kwargs = entries[0][3] if len(entries[0]) > 3 else {}
     return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": kwargs}
+
+
+# Layers that hold a function of TensorFlow.
+_RECORDED_FUNCTIONS = ("TFOpLambda", "SlicingOpLambda")
+
+
+def _translate_function(layer: Data, classes: dict[str, str]) -> None:
+    """Makes a layer that holds a function one that Keras 3 has for it.
+
+    Where there is none, its class is the function's name, which is then found to be unsupported.
+    """
+    function = layer["config"]["function"]
+    calls = [_function_call(call, classes) for call in layer["inbound_nodes"]]
+    recorded = [translate(function, first, others) for first, others in calls]
+    layer.pop("registered_name", None)
+    if not recorded or None in recorded or any(r[:3] != recorded[0][:3] for r in recorded):
+        layer.update(module=None, class_name=f"tf.{function}", inbound_nodes=[])
+        return
+    module, class_name, config, _ = recorded[0]
+    layer["module"], layer["class_name"] = module, class_name
+    layer["config"] = {"name": layer["name"], **config}
+    layer["inbound_nodes"] = [{"args": call.args, "kwargs": {}} for call in recorded]
+
+
+def _function_call(call: list, classes: dict[str, str]) -> tuple[Any, Data]:
+    """The first argument of a function and the others by name; the first holds the others too."""
+    first_entry = call if _is_entry(call) else call[0]
+    others = first_entry[3] if len(first_entry) > 3 else {}
+    first = _argument(call, classes)
+    return first, {key: _other_argument(value, classes) for key, value in others.items()}
+
+
+def _argument(entry: Any, classes: dict[str, str]) -> Any:
+    """A tensor, a constant, or a list of them."""
+    if not _is_entry(entry):
+        return [_argument(item, classes) for item in entry]
+    if entry[0] == "_CONSTANT_VALUE":
+        return entry[2]
+    return _keras_tensor(*entry[:3], classes)
+
+
+def _is_entry(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 2 and isinstance(value[0], str)
+
+
+def _other_argument(value: Any, classes: dict[str, str]) -> Any:
+    """Among plain data a tensor is [layer, number of its call, index of its output]."""
+    if _is_entry(value) and len(value) == 3 and value[0] in classes:
+        return _keras_tensor(*value, classes)
+    if isinstance(value, list):
+        return [_other_argument(item, classes) for item in value]
+    return value
 
 
 def _keras_tensor(name: str, number: int, index: int, classes: dict[str, str]) -> Data:
@@ -85,3 +144,10 @@ def _keras_tensor(name: str, number: int, index: int, classes: dict[str, str]) -
 
 def _output_place(name: str, number: int, index: int, classes: dict[str, str]) -> list:
     return [name, number - (classes[name] == "Sequential"), index]
+
+
+def _name_of_node(config: Data) -> str:
+    """What a layer of TensorFlow 1's graphs is listed as; none of them is supported."""
+    node = config.get("node_def")
+    kind = node.get("op") if isinstance(node, dict) else None
+    return f"TensorFlowOpLayer {kind or config.get('name')}"

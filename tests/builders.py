@@ -692,3 +692,121 @@ def preprocessed(k, name):
     module = getattr(k.applications, name)
     image = k.layers.Input((33, 35, 3))
     return k.models.Model(image, k.layers.Conv2D(4, 3)(module.preprocess_input(image)))
+
+
+def tensorflow_functions(k):
+    """What Keras 2 records as layers of functions; only its own process can build it."""
+    import tensorflow as tf
+
+    image, other, vector = (k.layers.Input(shape) for shape in [(4, 6, 3), (4, 6, 3), (12,)])
+    sequence, deep = k.layers.Input((4, 6)), k.layers.Input((4, 6, 8))
+    colour = np.array([0.1, -0.2, 0.7])
+    positive = tf.exp(image)
+    math, nn, backend = tf.math, tf.nn, k.backend
+    values = [
+        image + other,
+        image * 0.5,
+        image / 127.5 - 1.0,
+        image + colour,
+        image - tf.constant(colour),
+        image**2,
+        image // 0.25,
+        image % 0.25,
+        -image,
+        abs(image),
+        image[..., ::-1],
+        image[:, 0],
+        image[:, 1:3, tf.newaxis],
+        image[:, ::2, 1:-1],
+        vector[:, tf.newaxis],
+        tf.add(x=image, y=other),
+        tf.multiply(image, 2.0),
+        tf.divide(image, positive),
+        math.divide_no_nan(image, nn.relu(other)),
+        tf.maximum(image, 0.125),
+        tf.minimum(image, other),
+        tf.pow(positive, other),
+        tf.clip_by_value(image, -0.5, 0.25),
+        tf.where(image > 0, image, other),
+        tf.where(math.logical_and(image > 0, other <= 0.25), image, 0.0),
+        tf.cast(image > 0, tf.float64),
+        tf.cast(tf.argmax(image, axis=-1), tf.float64),
+        *(getattr(math, name)(image) for name in ["ceil", "cos", "erf", "expm1", "floor"]),
+        *(getattr(math, name)(image) for name in ["sigmoid", "sign", "sin", "softplus", "square"]),
+        *(getattr(math, name)(image) for name in ["tan", "tanh"]),
+        *(getattr(math, name)(positive) for name in ["log", "log1p", "reciprocal", "rsqrt"]),
+        math.sqrt(positive),
+        *(getattr(nn, name)(image) for name in ["elu", "gelu", "leaky_relu", "log_softmax"]),
+        *(getattr(nn, name)(image) for name in ["relu", "relu6", "selu", "softmax", "softsign"]),
+        nn.gelu(image, approximate=True),
+        nn.leaky_relu(image, alpha=0.1),
+        nn.softmax(image, axis=1),
+        nn.swish(image),
+        nn.bias_add(image, colour),
+        *(
+            getattr(math, f"reduce_{name}")(image, axis=[1, 2], keepdims=keepdims)
+            for name in ["mean", "sum", "max", "min", "prod", "std", "variance", "logsumexp"]
+            for keepdims in [False, True]
+        ),
+        tf.reduce_mean(vector, -1),
+        tf.norm(vector, axis=-1, keepdims=True),
+        tf.norm(image, axis=3),
+        math.l2_normalize(vector, axis=1),
+        math.l2_normalize(image, axis=[1, 2], epsilon=0.25),
+        tf.matmul(sequence, tf.transpose(sequence, [0, 2, 1])),
+        tf.reshape(image, (-1, 24, 3)),
+        tf.reshape(vector, [-1, 2, 2, 3]),
+        tf.transpose(image, perm=(0, 3, 1, 2)),
+        tf.expand_dims(sequence, -1),
+        tf.squeeze(tf.expand_dims(vector, 1), [1]),
+        tf.squeeze(tf.expand_dims(vector, 1), axis=1),
+        tf.concat([image, other], axis=-1),
+        tf.concat([image, other, image], 1),
+        tf.stack([image, other], axis=1),
+        *tf.unstack(image, axis=-1),
+        *tf.split(image, 2, axis=1),
+        *tf.split(image, [1, 3, 2], axis=2),
+        tf.reverse(image, axis=[-1]),
+        tf.tile(vector, [1, 2]),
+        tf.gather(image, [2, 1, 0], axis=-1),
+        tf.slice(image, [0, 1, 2, 0], [-1, 2, 3, 2]),
+        tf.pad(image, [[0, 0], [1, 0], [2, 1], [0, 0]]),
+        tf.pad(image, [[0, 0], [1, 3], [2, 2], [0, 0]], mode="REFLECT"),
+        tf.pad(vector, [[0, 0], [1, 3]], constant_values=0.5),
+        tf.identity(image),
+        tf.stop_gradient(image),
+        math.add_n([image, other]),
+        tf.ones_like(image),
+        nn.depth_to_space(deep, 2),
+        nn.space_to_depth(image, 2),
+        tf.image.resize(image, (9, 5), method="nearest"),
+        backend.mean(image, axis=-1),
+        backend.concatenate([image, other], axis=-1),
+        backend.sqrt(backend.sum(backend.square(vector), axis=-1, keepdims=True)),
+        backend.permute_dimensions(image, (0, 2, 1, 3)),
+        k.activations.relu(image, max_value=6.0),
+        k.applications.vgg16.preprocess_input(image),
+        k.applications.densenet.preprocess_input(image),
+    ]
+    values = [value if value.dtype.is_floating else tf.cast(value, tf.float64) for value in values]
+    return k.models.Model([image, other, vector, sequence, deep], values)
+
+
+def tensorflow_functions_in_float32(k):
+    """Those that compute in float32 whatever they take."""
+    import tensorflow as tf
+
+    image = k.layers.Input((4, 6, 3))
+    return k.models.Model(
+        image,
+        [
+            tf.cast(tf.image.rgb_to_grayscale(image), tf.float64),
+            tf.cast(tf.image.resize(image, (9, 5)), tf.float64),
+        ],
+    )
+
+
+def resized_between_pixels(k):
+    """`keras.ops.image.resize`, which TensorFlow does in float32."""
+    image = k.layers.Input((4, 6, 3))
+    return k.models.Model(image, k.ops.image.resize(image, (9, 5)))

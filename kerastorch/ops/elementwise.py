@@ -160,12 +160,14 @@ Rsqrt = _define(_OfOne, "Rsqrt", torch.rsqrt, "keras.src.ops.math")
 
 
 class Clip(Operation):
-    """Limits values to the range from `x_min` to `x_max` (`keras.ops.clip`)."""
+    """Limits values to the range from `x_min` to `x_max`, two numbers (`keras.ops.clip`)."""
 
     makes_new_tensor = True
 
-    def __init__(self, x_min: float | None, x_max: float | None, name: str | None = None):
+    def __init__(self, x_min: float, x_max: float, name: str | None = None):
         super().__init__(name=name)
+        if not isinstance(x_min, int | float) or not isinstance(x_max, int | float):
+            raise ValueError(f"The limits are numbers; got {x_min!r:.80} and {x_max!r:.80}.")
         self.x_min = x_min
         self.x_max = x_max
 
