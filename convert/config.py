@@ -15,10 +15,11 @@ from kerastorch.engine.layer import keras_class
 from kerastorch.engine.structure import map_structure
 from kerastorch.engine.symbol import contains_symbol
 from kerastorch.ops import OPERATION_CLASSES
+from kerastorch.registration import find_registered, make_registered
 
 from .call_values import decode, encode, is_keras_tensor, leaves_of
 from .dialects import in_keras_3
-from .errors import UnsupportedLayersError, WeightsError
+from .errors import WeightsError, UnsupportedLayersError
 
 LAYER_CLASSES: dict[str, type[Layer]] = {
     name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")
@@ -116,7 +117,10 @@ def _layer_config(layer: Any) -> dict[str, Any]:
             f"A {type(layer).__name__} has no Keras config; it cannot be saved as part of a model."
         )
     class_name = keras_class(type(layer)).__name__
-    if isinstance(layer, Operation):
+    if type(layer)._registered_name is not None:
+        module, registered_name = None, layer._registered_name
+        class_name = registered_name.rpartition(">")[2]
+    elif isinstance(layer, Operation):
         module, registered_name = layer.keras_module, class_name
     else:
         module, registered_name = _MODULES.get(type(layer), "keras.layers"), None
@@ -155,7 +159,7 @@ def model_from_config(saved: dict[str, Any]) -> Model:
         saved = in_keras_3(saved)
         unsupported = list(_unsupported(saved))
         if unsupported:
-            raise UnsupportedLayersError(unsupported)
+            raise UnsupportedLayersError(unsupported, registrable=list(_registrable(saved)))
         with data_format_scope(saved.get("data_format") or _data_format(saved)):
             return _layer_from_config(saved)
     except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
@@ -267,7 +271,22 @@ def _layer_from_config(data: dict[str, Any]) -> Layer:
         return sequential_from_config(config)
     if data["class_name"] in MODEL_CLASSES:
         return functional_from_config(config)
+    registration = _registration(data)
+    if registration is not None:
+        return make_registered(registration, data["class_name"], config)
     return _class_of(data).from_config(_arguments(data))
+
+
+def _registration(data: dict[str, Any]) -> Any:
+    """What a user has registered for a layer: by its whole name or, if there is no class of that
+    name here, by the name of the class alone."""
+    names = [data.get("registered_name"), data["class_name"]]
+    if data["class_name"] == "Lambda":
+        names = [data["config"].get("name")]
+    registration = find_registered(names)
+    if registration is None and _class_of(data) is None:
+        registration = find_registered(names, exactly=False)
+    return registration
 
 
 def _class_of(data: dict[str, Any]) -> type[Layer] | None:
@@ -309,9 +328,11 @@ def _unsupported(data: dict[str, Any]) -> Iterator[str]:
             for call in layer.get("inbound_nodes", ()):
                 yield from _unsupported_call(layer, call)
         return
+    if _registration(data) is not None:
+        return
     cls = _class_of(data)
     if cls is None:
-        yield data.get("registered_name") or name
+        yield f"Lambda {config.get('name')!r}" if name == "Lambda" else _whole_name(data)
         return
     known = inspect.signature(cls).parameters
     if "dtype" not in known and _is_quantized(config.get("dtype")):
@@ -321,9 +342,24 @@ def _unsupported(data: dict[str, Any]) -> Iterator[str]:
             yield f"{name}({key}={value!r})"
 
 
+def _whole_name(data: dict[str, Any]) -> str:
+    """The name of a layer's class with its package, where the file says it."""
+    return data.get("registered_name") or data["class_name"]
+
+
+def _registrable(saved: dict[str, Any]) -> Iterator[str]:
+    """The names under which a user can register what is unknown in a model's config."""
+    for data in _layers_within(saved):
+        is_known = _class_of(data) is not None or _registration(data) is not None
+        if is_known or data["class_name"].startswith(("tf.", "TensorFlowOpLayer")):
+            continue
+        name = data["config"].get("name") if data["class_name"] == "Lambda" else None
+        yield name or _whole_name(data)
+
+
 def _unsupported_call(data: dict[str, Any], call: Any) -> Iterator[str]:
     cls = _class_of(data)
-    if cls is not None and _takes_constants(cls):
+    if _registration(data) is not None or (cls is not None and _takes_constants(cls)):
         return
     for key, value in call["kwargs"].items():
         # A model with several inputs is called with a mask for each, None where there is none.

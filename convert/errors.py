@@ -16,10 +16,12 @@ class MissingFileError(WeightsError, FileNotFoundError):
 class UnsupportedLayersError(ValueError):
     """A model uses layers, or arguments of layers, that are not supported; it names them all."""
 
-    def __init__(self, found: Sequence[str]):
-        super().__init__(
-            f"The model uses what is not supported: {shorten(sorted(set(found)), 20)}."
-        )
+    def __init__(self, found: Sequence[str], registrable: Sequence[str] = ()):
+        message = f"The model uses what is not supported: {shorten(sorted(set(found)), 20)}."
+        if registrable:
+            names = [f'@kerastorch.register_layer("{name}")' for name in sorted(set(registrable))]
+            message += f" Layers of your own can be translated: {shorten(names)}."
+        super().__init__(message)
 
 
 def mismatch(model: str, file: str, **problems: Sequence[str]) -> WeightsError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
-from kerastorch.engine.layer import Layer, keras_class
+from kerastorch.engine.layer import Layer, keras_class, stored_tensors
 from kerastorch.engine.layout import from_keras_layout, to_keras_layout
 
 
@@ -108,5 +108,25 @@ _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
 
 def rules_for(layer: Layer) -> list[Rule]:
     """The layer's arrays in Keras's order; none for a layer without weights."""
-    make_rules = _RULES.get(keras_class(type(layer)).__name__)
-    return make_rules(layer) if make_rules else []
+    if layer._weight_order is not None:
+        return [_registered_rule(item) for item in layer._weight_order]
+    classes = [cls for cls in keras_class(type(layer)).__mro__ if _is_ours(cls)]
+    make_rules = next((_RULES[cls.__name__] for cls in classes if cls.__name__ in _RULES), None)
+    rules = make_rules(layer) if make_rules else []
+    if not _is_ours(type(layer)):  # a user's class: what it has besides, as it is
+        known = {rule.key for rule in rules}
+        rules += [_same(key) for key in stored_tensors(layer) if key not in known]
+    return rules
+
+
+def _is_ours(cls: type) -> bool:
+    return cls.__module__.startswith("kerastorch.")
+
+
+def _registered_rule(item: str | tuple[str, Sequence[int]]) -> Rule:
+    """A tensor by its key, or with the order that the axes of Keras's array take in it."""
+    if isinstance(item, str):
+        return _same(item)
+    key, order = item
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return Rule(key, lambda x: x.permute(*order), lambda x: x.permute(*back))

@@ -43,6 +43,7 @@ from .applications import (
 from .config import image_data_format, set_image_data_format
 from .engine import Input, Layer, Model, Sequential, Symbol
 from .models import load_model
+from .registration import register_layer
 
 __all__ = [
     "DenseNet121",
@@ -80,6 +81,7 @@ __all__ = [
     "models",
     "ops",
     "preprocessing",
+    "register_layer",
     "set_image_data_format",
 ]
 __version__ = "0.1.0"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from os import PathLike
 
 from .engine import Model, Sequential
+from .registration import register_layer
 
-__all__ = ["Model", "Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "load_model", "register_layer"]
 
 
 def load_model(filepath: str | PathLike) -> Model:
@@ -18,7 +19,7 @@ def load_model(filepath: str | PathLike) -> Model:
 
     Raises:
         ValueError: the file is missing or broken, holds only weights, or uses layers that are not
-            supported, which are then listed all at once.
+            supported, which are then listed all at once; see `register_layer`.
     """
     from .convert import load_model
 

@@ -125,6 +125,14 @@ def test_reserved_names_are_reached_as_submodules():
         assert model.get_submodule(name) is module
 
 
+def test_all_names_that_mean_something_are_reserved():
+    """But for `add`, a common layer name, which only a Sequential has."""
+    functional, sequential = chain(Dense(4)), Sequential([Input((4,)), Dense(4)])
+    for model in (functional, sequential):
+        names = {name for name in dir(model) if not name.startswith("_")}
+        assert names - set(model._modules) - RESERVED_KEYS <= {"add"}
+
+
 def test_awkward_names_do_not_collide():
     model = chain(*(Dense(4, name=name) for name in ["a.b", "a__b", "train", "layer_train"]))
     assert len(set(model._keys.values())) == 5

@@ -52,6 +52,12 @@ class Layer(nn.Module):
     takes_postpone = False
     takes_margins = False
 
+    # What `register_layer` says of the class, or of one layer: the name that files give it, the
+    # name of its class in Keras, and the order of its weights there.
+    _registered_name: str | None = None
+    _class_in_keras: str | None = None
+    _weight_order: Any = None
+
     _name: str | None = None
     _trainable = True
     _data_format: str | None = None
@@ -80,7 +86,7 @@ class Layer(nn.Module):
 
     @property
     def default_name(self) -> str:
-        return snake_case(type(self).__name__)
+        return snake_case(self._class_in_keras or type(self).__name__)
 
     @property
     def data_format(self) -> str:
@@ -212,8 +218,13 @@ class Layer(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
-        """The layer of a config from `get_config`."""
-        return cls(**config)
+        """The layer of a config from `get_config`, or of Keras's own.
+
+        Keras's `dtype`, a name or a policy, has no counterpart here: a layer's parameters say what
+        it computes in, and the host's autocast what it computes with.
+        """
+        takes_dtype = "dtype" in inspect.signature(keras_class(cls)).parameters
+        return cls(**{k: v for k, v in config.items() if takes_dtype or k != "dtype"})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

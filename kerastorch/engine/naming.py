@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Names that mean something on a Model or any nn.Module, so a child cannot be reached under them.
 # The list is fixed: a method that is added later must not change the keys of files that exist
-# already.
+# already. `add`, which only a Sequential has, is what Keras calls every first sum.
 RESERVED_KEYS = frozenset(
     [
         "T_destination",
@@ -57,6 +57,7 @@ RESERVED_KEYS = frozenset(
         "layers",
         "load_state_dict",
         "load_weights",
+        "makes_new_tensor",
         "modules",
         "mtia",
         "name",
@@ -64,6 +65,7 @@ RESERVED_KEYS = frozenset(
         "named_children",
         "named_modules",
         "named_parameters",
+        "operations",
         "output",
         "output_names",
         "output_shape",
@@ -90,6 +92,9 @@ RESERVED_KEYS = frozenset(
         "share_memory",
         "state_dict",
         "summary",
+        "takes_margins",
+        "takes_overwrite",
+        "takes_postpone",
         "takes_training",
         "to",
         "to_empty",
