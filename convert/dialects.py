@@ -14,6 +14,7 @@ _MEANINGLESS = {
     "DepthwiseConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
     "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
 }
+_RENAMED_ARGUMENTS = {"LeakyReLU": {"alpha": "negative_slope"}}
 _RENAMED = {"Custom>CustomScaleLayer": "CustomScaleLayer"}
 
 
@@ -31,7 +32,8 @@ def in_keras_3(saved: Data) -> Data:
         case "TensorFlowOpLayer":
             return {**saved, "class_name": _name_of_node(config), "registered_name": None}
     dropped = _MEANINGLESS.get(class_name, ())
-    config = {key: value for key, value in config.items() if key not in dropped}
+    renamed = _RENAMED_ARGUMENTS.get(class_name, {})
+    config = {renamed.get(key, key): value for key, value in config.items() if key not in dropped}
     return {**saved, "class_name": class_name, "config": config}
 
 
@@ -46,7 +48,8 @@ def _sequential(config: Data | list) -> Data:
         config = {"layers": config}
     layers = [in_keras_3(layer) for layer in config["layers"]]
     first = layers[0] if layers else None
-    shape = first and first["class_name"] != "InputLayer" and _take_input_shape(first)
+    shapes = [_take_input_shape(layer) for layer in layers]  # tf.keras writes both
+    shape = shapes[0] if first and first["class_name"] != "InputLayer" else None
     if shape:
         source = {"batch_shape": shape, "name": f"{first['config']['name']}_input"}
         layers.insert(0, {"class_name": "InputLayer", "config": source})
