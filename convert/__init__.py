@@ -1,18 +1,22 @@
 """Keras files <-> Model: reading, matching, transposing, rebuilding.
 
-Imported as `kerastorch.convert`. A file is read into plain data (`keras_files`), a model is rebuilt
-from its config (`config`), the stored layers are matched to the model's (`matching`),
-and each array is turned by the rule of its layer's class (`rules`).
+Imported as `kerastorch.convert`. A file is parsed in a process of its own (`unverified`, `parser`)
+into plain data (`keras_files`), a model is rebuilt from its config (`config`), the stored layers
+are matched to the model's (`matching`), and each array is turned by the rule of its layer's class
+(`rules`).
 """
 
-from .errors import MissingFileError, UnsupportedLayersError, WeightsError
-from .loading import describe_file, load_model, load_weights
+from .errors import KerasFileError, MissingFileError, UnsupportedLayersError
+from .loading import convert_file, describe_file, load_model, load_weights
+from .report import LoadReport
 from .safetensors_files import save_safetensors
 
 __all__ = [
+    "KerasFileError",
+    "LoadReport",
     "MissingFileError",
     "UnsupportedLayersError",
-    "WeightsError",
+    "convert_file",
     "describe_file",
     "load_model",
     "load_weights",

@@ -19,7 +19,7 @@ from kerastorch.registration import find_registered, make_registered
 
 from .call_values import decode, encode, is_keras_tensor, leaves_of
 from .dialects import in_keras_3
-from .errors import WeightsError, UnsupportedLayersError
+from .errors import KerasFileError, UnsupportedLayersError
 
 LAYER_CLASSES: dict[str, type[Layer]] = {
     name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")
@@ -151,7 +151,7 @@ def model_from_config(saved: dict[str, Any]) -> Model:
 
     Raises:
         UnsupportedLayersError: it uses layers that are not supported.
-        WeightsError: it is no config of a model.
+        KerasFileError: it is no config of a model.
     """
     try:
         if saved["class_name"] not in MODEL_CLASSES:
@@ -164,7 +164,7 @@ def model_from_config(saved: dict[str, Any]) -> Model:
             return _layer_from_config(saved)
     except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         # Wrong types, sizes beyond torch's, and lists nested too deeply among them.
-        raise WeightsError(f"The model's config is broken: {error!r}") from error
+        raise KerasFileError(f"The model's config is broken: {error!r}") from error
 
 
 def functional_from_config(config: dict[str, Any]) -> Model:
@@ -172,7 +172,7 @@ def functional_from_config(config: dict[str, Any]) -> Model:
     made: dict[str, Layer] = {}
     for data in config["layers"]:
         if data["name"] in made:
-            raise WeightsError(f"The model's graph has two layers called {data['name']!r}.")
+            raise KerasFileError(f"The model's graph has two layers called {data['name']!r}.")
         made[data["name"]] = _layer_from_config(data)
     for data, call in _in_order(config["layers"]):
         _call(made[data["name"]], call, made)
@@ -193,7 +193,7 @@ def _in_order(layers: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], di
     """The layers' calls, each behind those whose results it takes and the same layer's before it.
 
     Raises:
-        WeightsError: a call waits for one that there is not, or for itself.
+        KerasFileError: a call waits for one that there is not, or for itself.
     """
     calls = {
         (data["name"], number): (data, call)
@@ -221,7 +221,7 @@ def _in_order(layers: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], di
                 ready.append(taker)
     if calls:
         name, _ = next(iter(calls))
-        raise WeightsError(f"The model's graph has loops or loose ends at {name!r}.")
+        raise KerasFileError(f"The model's graph has loops or loose ends at {name!r}.")
 
 
 def _sources(call: dict[str, Any]) -> set[tuple]:
@@ -358,8 +358,8 @@ def _registrable(saved: dict[str, Any]) -> Iterator[str]:
 
 
 def _unsupported_call(data: dict[str, Any], call: Any) -> Iterator[str]:
-    cls = _class_of(data)
-    if _registration(data) is not None or (cls is not None and _takes_constants(cls)):
+    cls = Model if data["class_name"] in MODEL_CLASSES else _class_of(data)
+    if cls is None or _registration(data) is not None or _takes_constants(cls):
         return
     for key, value in call["kwargs"].items():
         # A model with several inputs is called with a mask for each, None where there is none.

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
+import numpy as np
 
-from .errors import MissingFileError, WeightsError
+from .errors import KerasFileError
+from .unverified import Contents, open_regular, read_json, read_unverified
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
-class StoredLayer:
-    """The arrays of a layer, in Keras's order, and where in the file they stand."""
+class StoredArray:
+    """An array and its place in the file: `conv1/conv1/kernel:0`, say."""
 
     name: str
-    arrays: tuple[h5py.Dataset, ...]
+    array: np.ndarray
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """The arrays of a layer, in Keras's order, and where in the file they stand.
+
+    Attributes:
+        name: the layer's name, or its path of class names.
+        arrays: its arrays.
+        layer_name: the layer's name where the file goes by paths and still tells it.
+    """
+
+    name: str
+    arrays: tuple[StoredArray, ...]
+    layer_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,124 +48,128 @@ class KerasFile:
         by_path: whether the names are paths of class names (`layers/conv2d_1`), not layer names.
         model_config: `class_name` and `config` of a whole model, None in a file of weights.
         keras_version: the version that wrote the file, where it says so.
+        backend: the library under Keras that wrote the file, where it says so.
     """
 
     layers: list[StoredLayer]
     by_path: bool
     model_config: dict[str, Any] | None = None
     keras_version: str | None = None
+    backend: str | None = None
 
 
-def signature(path: Path) -> bytes:
-    """The first bytes of a file."""
+def is_keras_file(path: Path) -> bool:
+    """Whether a file begins as Keras's files do, as HDF5 or as a zip archive.
+
+    Raises:
+        KerasFileError: there is no such file, or it cannot be opened.
+    """
+    with open_regular(path) as file:
+        first = file.read(8)
+    return first == HDF5_SIGNATURE or first.startswith(ZIP_SIGNATURE)
+
+
+def read_keras_file(path: Path) -> KerasFile:
+    """What a `.keras`, `.weights.h5` or legacy `.h5` file holds; its arrays are not read yet.
+
+    Raises:
+        KerasFileError: the file is broken, or holds what is not allowed.
+    """
+    contents = read_unverified(path)
     try:
-        with open(path, "rb") as file:
-            return file.read(8)
-    except FileNotFoundError:
-        raise MissingFileError(f"There is no file {str(path)!r}.") from None
-    except IsADirectoryError:
-        raise WeightsError(f"{str(path)!r} is a folder, not a file.") from None
+        return _read_archive(contents) if contents.texts else _read_hdf5(contents)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise KerasFileError(f"The file is broken or cut short: {error!r}.") from error
 
 
-@contextmanager
-def open_keras_file(path: Path) -> Iterator[KerasFile]:
-    """Opens a `.keras`, `.weights.h5` or legacy `.h5` file; its arrays can be read in the block."""
-    first = signature(path)
-    try:
-        if first.startswith(ZIP_SIGNATURE):
-            with zipfile.ZipFile(path) as archive:
-                # In memory: the archive's own streams seek slowly.
-                weights = io.BytesIO(archive.read("model.weights.h5"))
-                with h5py.File(weights) as file:
-                    yield _read_archive(archive, file)
-        elif first == HDF5_SIGNATURE:
-            with h5py.File(path) as file:
-                yield _read_hdf5(file)
-        else:
-            raise WeightsError(
-                f"{str(path)!r} is no file of Keras: neither HDF5 nor a zip archive."
-            )
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        json.JSONDecodeError,
-    ) as error:
-        raise WeightsError(f"{str(path)!r} is broken or cut short: {error}") from error
-
-
-def _read_archive(archive: zipfile.ZipFile, weights: h5py.File) -> KerasFile:
-    metadata = json.loads(archive.read("metadata.json"))
-    if not isinstance(metadata, dict):
-        raise WeightsError(f"The metadata of {archive.filename!r} are broken: {metadata!r:.80}")
+def _read_archive(contents: Contents) -> KerasFile:
+    metadata = read_json(contents.texts["metadata.json"], "archive's metadata.json")
     return KerasFile(
-        layers=_layers_by_path(weights),
+        layers=_layers_by_path(contents),
         by_path=True,
-        model_config=json.loads(archive.read("config.json")),
+        model_config=_config(contents.texts["config.json"]),
         keras_version=metadata.get("keras_version"),
     )
 
 
-def _read_hdf5(file: h5py.File) -> KerasFile:
-    version = _text(file.attrs.get("keras_version"))
-    if "model_weights" in file:
-        config = _text(file.attrs.get("model_config"))
+def _read_hdf5(contents: Contents) -> KerasFile:
+    root = contents.groups[""]
+    if "model_weights" in contents.groups:
+        weights = contents.groups["model_weights"]
         return KerasFile(
-            layers=_layers_by_name(file["model_weights"]),
+            layers=_layers_by_name(contents, "model_weights"),
             by_path=False,
-            model_config=json.loads(config) if config else None,
-            keras_version=version,
+            model_config=_config(root["model_config"]) if root.get("model_config") else None,
+            keras_version=root.get("keras_version") or weights.get("keras_version"),
+            backend=root.get("backend") or weights.get("backend"),
         )
-    if "layer_names" in file.attrs or "layer_names0" in file.attrs:
-        return KerasFile(layers=_layers_by_name(file), by_path=False, keras_version=version)
-    if "layers" in file:
-        return KerasFile(layers=_layers_by_path(file), by_path=True)
-    raise WeightsError(f"{file.filename!r} holds no weights of a Keras model.")
+    if "layer_names" in root or "layer_names0" in root:
+        return KerasFile(
+            layers=_layers_by_name(contents, ""),
+            by_path=False,
+            keras_version=root.get("keras_version"),
+            backend=root.get("backend"),
+        )
+    if "layers" in contents.groups or _DEPENDENCIES in contents.groups:
+        return KerasFile(layers=_layers_by_path(contents), by_path=True)
+    raise KerasFileError("The file holds no weights of a Keras model.")
 
 
-def _layers_by_path(file: h5py.File) -> list[StoredLayer]:
+def _config(text: str) -> dict[str, Any]:
+    config = read_json(text, "model's config")
+    if not isinstance(config, dict):
+        raise KerasFileError("The model's config is broken: it is no dictionary.")
+    return config
+
+
+_DEPENDENCIES = "_layer_checkpoint_dependencies"  # what early files of Keras 3's format say
+
+
+def _layers_by_path(contents: Contents) -> list[StoredLayer]:
     """Keras 3: each layer's arrays lie in a group `vars` under its path, named 0, 1, ..."""
-    found: list[StoredLayer] = []
+    found: dict[str, list[str]] = {}
+    for name in contents.arrays:
+        group, _, number = name.rpartition("/")
+        path = group.removesuffix("/vars")
+        # The states of random generators are not the model's.
+        is_state = path.rpartition("/")[2].startswith("seed_generator")
+        if path != group and number.isdecimal() and not is_state:
+            found.setdefault(group, []).append(number)
+    return [
+        StoredLayer(
+            group.removesuffix("/vars").replace(_DEPENDENCIES, "layers"),
+            tuple(_stored(contents, f"{group}/{number}") for number in sorted(numbers, key=int)),
+            contents.groups[group].get("name"),
+        )
+        for group, numbers in sorted(found.items())
+    ]
 
-    def visit(name: str, item: Any) -> None:
-        path = name.removesuffix("/vars")
-        state = path.rpartition("/")[2]
-        if path == name or not isinstance(item, h5py.Group) or not len(item):
-            return
-        # What is not the model's own: the optimizer's variables and the states of random
-        # generators.
-        if path.partition("/")[0] != "optimizer" and not state.startswith("seed_generator"):
-            arrays = tuple(item[key] for key in sorted(item, key=int))
-            found.append(StoredLayer(path, arrays))
 
-    file.visititems(visit)
-    return found
-
-
-def _layers_by_name(group: h5py.Group) -> list[StoredLayer]:
+def _layers_by_name(contents: Contents, group: str) -> list[StoredLayer]:
     """Before Keras 3: a group a layer, in the model's order, its arrays named by an attribute."""
     layers = []
-    for name in _names(group, "layer_names"):
-        arrays = tuple(group[name][weight] for weight in _names(group[name], "weight_names"))
+    for name in _names(contents.groups[group], "layer_names"):
+        place = f"{group}/{name}" if group else name
+        arrays = tuple(
+            _stored(contents, f"{place}/{weight}")
+            for weight in _names(contents.groups[place], "weight_names")
+        )
         if arrays:
             layers.append(StoredLayer(name, arrays))
     return layers
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
+def _stored(contents: Contents, name: str) -> StoredArray:
+    return StoredArray(name, contents.arrays[name])
+
+
+def _names(attributes: dict[str, Any], attribute: str) -> list[str]:
     """An attribute that holds names; a long one is split into `...0`, `...1` and so on."""
-    if attribute in group.attrs:
-        return [_text(name) for name in group.attrs[attribute]]
+    if attribute in attributes:
+        return list(attributes[attribute])
     names: list[str] = []
     part = 0
-    while f"{attribute}{part}" in group.attrs:
-        names.extend(_text(name) for name in group.attrs[f"{attribute}{part}"])
+    while f"{attribute}{part}" in attributes:
+        names.extend(attributes[f"{attribute}{part}"])
         part += 1
     return names
-
-
-def _text(value: bytes | str | None) -> str | None:
-    return value.decode("utf-8") if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Loading weights into a model, and opening whole models."""
+"""Loading weights into a model, opening whole models, and converting files."""
 
 from __future__ import annotations
 
@@ -6,94 +6,157 @@ import hashlib
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kerastorch.engine import Model
 
 from .config import model_from_config
-from .errors import WeightsError
-from .keras_files import HDF5_SIGNATURE, ZIP_SIGNATURE, open_keras_file, signature
+from .errors import KerasFileError, reading
+from .keras_files import KerasFile, is_keras_file, read_keras_file
 from .matching import match
-from .safetensors_files import read_safetensors, saved_model_config
+from .report import LoadReport
+from .safetensors_files import read_safetensors, save_safetensors, saved_model_config
+from .tensorflowjs_files import is_tensorflowjs, read_tensorflowjs, tensorflowjs_parts
+
+Weights = dict[str, Tensor]
 
 
-def load_weights(model: Model, filepath: str | PathLike) -> None:
-    """Fills a model from a file of Keras or a `.safetensors` file; see `Model.load_weights`."""
+def load_weights(
+    model: Model, filepath: str | PathLike, by_name: bool = False, skip_mismatch: bool = False
+) -> LoadReport:
+    """Fills a model from a file; see `Model.load_weights`."""
     path = Path(filepath)
-    if _is_keras_file(path):
-        _fill(model, _read_weights(model, path))
-    else:
-        _fill(model, read_safetensors(model, path))
+    with reading(path):
+        file = _read(path)
+        weights, report = _weights_for(model, path, file, by_name, skip_mismatch)
+        _fill(model, weights, file)
+    return report
 
 
 def load_model(filepath: str | PathLike) -> Model:
     """Opens a whole model; see `kerastorch.load_model`."""
     path = Path(filepath)
-    if not _is_keras_file(path):
-        model = _build(saved_model_config(path))
-        _fill(model, read_safetensors(model, path), keep_types=True)
-        return model
-    with open_keras_file(path) as file:
-        config = file.model_config
-    if config is None:
-        raise WeightsError(
-            f"{str(path)!r} holds only weights: build the model and call its load_weights."
-        )
-    model = _build(config)
-    _fill(model, _read_weights(model, path), keep_types=True)
+    with reading(path):
+        file = _read(path)
+        model, weights = _open(path, file)
+        _place(model, _own(weights, file))
+    return model
+
+
+def convert_file(
+    source: str | PathLike, output: str | PathLike, model: Model | None = None
+) -> Model:
+    """Writes a file of Keras as `.safetensors`.
+
+    Large weights go from one file to the other in blocks and never stand in memory as a whole.
+
+    Args:
+        source: the file of Keras.
+        output: where to; a file there is replaced when the new one is complete.
+        model: for a file of weights only, the model that they belong to, which may stand on the
+            meta device. Its weights become views of the source.
+
+    Returns:
+        The model, its weights mapped from the source.
+
+    Raises:
+        KerasFileError: the source is broken or does not fit.
+        OSError: the output cannot be written.
+    """
+    path = Path(source)
+    with reading(path):
+        file = _read(path)
+        if model is None:
+            model, weights = _open(path, file)
+        else:
+            weights, _ = _weights_for(model, path, file)
+        _place(model, weights)
+    save_safetensors(model, output, source=describe_file(path))
     return model
 
 
 def describe_file(filepath: str | PathLike) -> dict[str, str | None]:
     """What a converted file keeps of its source: the name, the SHA-256 and Keras's version."""
     path = Path(filepath)
-    version = None
-    if _is_keras_file(path):
-        with open_keras_file(path) as file:
-            version = file.keras_version
-    return {"name": path.name, "sha256": _sha256(path), "keras_version": version}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _is_keras_file(path: Path) -> bool:
-    first = signature(path)
-    return first == HDF5_SIGNATURE or first.startswith(ZIP_SIGNATURE)
-
-
-def _build(config: dict) -> Model:
-    """The model of a config, nothing initialised: its tensors are about to be replaced."""
-    with torch.device("meta"):
-        return model_from_config(config)
-
-
-def _read_weights(model: Model, path: Path) -> dict[str, Tensor]:
-    with open_keras_file(path) as file:
+    with reading(path):
+        file = _read(path)
+        parts = tensorflowjs_parts(path) if is_tensorflowjs(path) else [path]
         return {
-            key: rule.to_torch(torch.from_numpy(np.asarray(array))).contiguous()
-            for key, rule, array in match(model, file, path.name)
+            "name": path.name,
+            "sha256": _sha256(*parts),
+            "keras_version": file.keras_version if file else None,
         }
 
 
-@torch.no_grad()
-def _fill(model: Model, weights: dict[str, Tensor], keep_types: bool = False) -> None:
+def _sha256(*parts: Path) -> str:
+    """The hash of a file, or of several as if they were one."""
+    digest = hashlib.sha256()
+    for part in parts:
+        with open(part, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> KerasFile | None:
+    """What a file of Keras holds; None for `.safetensors`, which are read for a model."""
+    if is_tensorflowjs(path):
+        return read_tensorflowjs(path)
+    return read_keras_file(path) if is_keras_file(path) else None
+
+
+def _weights_for(
+    model: Model,
+    path: Path,
+    file: KerasFile | None,
+    by_name: bool = False,
+    skip_mismatch: bool = False,
+) -> tuple[Weights, LoadReport]:
+    """The tensors for a model, views of the mapped file."""
+    if file is None:
+        return read_safetensors(model, path, by_name, skip_mismatch)
+    assignments, report = match(model, file, path.name, by_name, skip_mismatch)
+    return {assignment.key: assignment.tensor() for assignment in assignments}, report
+
+
+def _open(path: Path, file: KerasFile | None) -> tuple[Model, Weights]:
+    """A whole model without its weights, on the meta device, and the weights."""
+    config = saved_model_config(path) if file is None else file.model_config
+    if config is None:
+        raise KerasFileError(
+            "The file holds only weights: build the model and call its load_weights."
+        )
+    with torch.device("meta"):  # Nothing is initialised: its tensors are about to be replaced.
+        model = model_from_config(config)
+    return model, _weights_for(model, path, file)[0]
+
+
+def _own(weights: Weights, file: KerasFile | None) -> Weights:
+    """Copies of what are views of a file of Keras, laid out as torch lays out new tensors.
+
+    No change of that file can then reach the model. The tensors of `.safetensors` files stay
+    mapped, as their users expect.
+    """
+    if file is None:
+        return weights
+    contiguous = torch.contiguous_format
+    return {key: tensor.clone(memory_format=contiguous) for key, tensor in weights.items()}
+
+
+def _fill(model: Model, weights: Weights, file: KerasFile | None) -> None:
     """Puts weights that have been checked into the model.
 
-    Tensors on the meta device are replaced by those of the file; other tensors keep their place and
-    type.
+    Tensors on the meta device are replaced; others keep their place and type.
     """
     current = model.state_dict(keep_vars=True)
-    if not any(current[key].is_meta for key in weights):
+    if any(current[key].is_meta for key in weights):
+        owned = _own(weights, file)
+        _place(model, {key: tensor.to(current[key].dtype) for key, tensor in owned.items()})
+    else:
         model.load_state_dict(weights, strict=False)
-        return
-    if not keep_types:
-        weights = {key: tensor.to(current[key].dtype) for key, tensor in weights.items()}
+
+
+def _place(model: Model, weights: Weights) -> None:
+    """Makes the weights themselves the model's."""
     model.load_state_dict(weights, strict=False, assign=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
-import h5py
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from kerastorch.engine import Layer, Model
 
-from .errors import WeightsError, mismatch
-from .keras_files import KerasFile, StoredLayer
+from .errors import KerasFileError, mismatch
+from .keras_files import KerasFile, StoredArray, StoredLayer
+from .report import LoadReport
 from .rules import Rule, rules_for
 
 
@@ -21,36 +23,85 @@ class Assignment(NamedTuple):
 
     key: str
     rule: Rule
-    array: h5py.Dataset
+    array: np.ndarray
+
+    def tensor(self) -> Tensor:
+        """The array in the tensor's layout: a view, unless torch does not know its byte order."""
+        native = self.array.astype(self.array.dtype.newbyteorder("="), copy=False)
+        return self.rule.to_torch(torch.from_numpy(native))
 
 
-def match(model: Model, file: KerasFile, file_name: str) -> list[Assignment]:
-    """Assigns every array of the file to a tensor of the model.
+class Pairing(NamedTuple):
+    """Layers of a model with the stored layers that fill them, and what is left on both sides."""
+
+    matched_by: str
+    pairs: list[tuple[Layer, StoredLayer]]
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Match(NamedTuple):
+    """What of a file goes where in a model."""
+
+    assignments: list[Assignment]
+    report: LoadReport
+
+
+def match(
+    model: Model, file: KerasFile, name: str, by_name: bool = False, skip_mismatch: bool = False
+) -> Match:
+    """Assigns the arrays of a file to the tensors of a model.
+
+    Args:
+        model: the model.
+        file: what the file holds.
+        name: the file's name.
+        by_name: fill the layers whose names are in the file, whatever else is on either side.
+        skip_mismatch: leave layers that do not fit as they are.
 
     Raises:
-        WeightsError: something is missing, unexpected, or of another shape; the error lists it.
+        KerasFileError: something is missing, unexpected, or of another shape, and that was not
+            allowed; the error lists it.
     """
-    pairs = (
-        _match_by_path(model, file, file_name)
-        if file.by_path
-        else _match_by_name(model, file, file_name)
-    )
+    found = _pair(model, file, by_name)
     prefixes = module_keys(model)
     assignments: list[Assignment] = []
+    loaded: list[str] = []
     mismatched: list[str] = []
-    for layer, stored in pairs:
+    for layer, stored in found.pairs:
         rules = rules_for(layer)
         expected = [tuple(rule.to_keras(_tensor(layer, rule.key)).shape) for rule in rules]
-        given = [array.shape for array in stored.arrays]
+        given = [stored_array.array.shape for stored_array in stored.arrays]
         if expected != given:
             mismatched.append(f"{layer.name} {_sizes(expected)} from {stored.name} {_sizes(given)}")
             continue
-        prefix = prefixes[layer]
-        for rule, array in zip(rules, stored.arrays, strict=True):
-            assignments.append(Assignment(f"{prefix}.{rule.key}", rule, array))
-    if mismatched:
-        raise mismatch(model.name, file_name, **{"shapes differ": mismatched})
-    return assignments
+        loaded.append(layer.name)
+        for rule, stored_array in zip(rules, stored.arrays, strict=True):
+            key = f"{prefixes[layer]}.{rule.key}"
+            assignments.append(Assignment(key, rule, stored_array.array))
+    report = LoadReport(
+        model.name, name, found.matched_by, loaded, found.missing, found.unexpected, mismatched
+    )
+    check(report, by_name, skip_mismatch)
+    return Match(assignments, report)
+
+
+def check(report: LoadReport, by_name: bool, skip_mismatch: bool) -> None:
+    """Raises `KerasFileError` for what was not allowed to be left over."""
+    is_partial = by_name or skip_mismatch
+    problems = {
+        "missing": [] if is_partial else report.missing,
+        "unexpected": [] if is_partial else report.unexpected,
+        "shapes differ": [] if skip_mismatch else report.mismatched,
+    }
+    if any(problems.values()):
+        raise mismatch(report.model, **problems)
+
+
+def _pair(model: Model, file: KerasFile, by_name: bool) -> Pairing:
+    if by_name:
+        return _pair_layers_of_one_name(model, file)
+    return _pair_by_path(model, file) if file.by_path else _pair_by_name_or_order(model, file)
 
 
 def module_keys(model: nn.Module) -> dict[nn.Module, str]:
@@ -84,70 +135,97 @@ def _walk_paths(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[tup
             yield path, layer
 
 
-def _match_by_path(
-    model: Model, file: KerasFile, file_name: str
-) -> list[tuple[Layer, StoredLayer]]:
+def _pair_by_path(model: Model, file: KerasFile) -> Pairing:
     layers = layers_by_path(model)
     stored = {layer.name: layer for layer in file.layers}
-    missing = [f"{layer.name} ({path})" for path, layer in layers.items() if path not in stored]
-    unexpected = [path for path in stored if path not in layers]
-    if missing or unexpected:
-        raise mismatch(model.name, file_name, missing=missing, unexpected=unexpected)
-    return [(layer, stored[path]) for path, layer in layers.items()]
+    return Pairing(
+        "path",
+        [(layer, stored[path]) for path, layer in layers.items() if path in stored],
+        [f"{layer.name} ({path})" for path, layer in layers.items() if path not in stored],
+        [path for path in stored if path not in layers],
+    )
 
 
-def _match_by_name(
-    model: Model, file: KerasFile, file_name: str
-) -> list[tuple[Layer, StoredLayer]]:
+def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:
     """By name if the names agree entirely, else in Keras's order, each shape to be checked."""
     layers = [layer for layer in _keras_layers(model) if _has_weights(layer)]
     names, stored_names = [x.name for x in layers], [x.name for x in file.layers]
     if set(names) == set(stored_names):
         stored = {layer.name: layer for layer in file.layers}
-        pairs = [(layer, stored[layer.name]) for layer in layers]
-    elif len(layers) == len(file.layers):
-        pairs = list(zip(layers, file.layers, strict=True))
+        return _open_nested("name", [(layer, stored[layer.name]) for layer in layers])
+    if len(layers) == len(file.layers):
+        return _open_nested("order", list(zip(layers, file.layers, strict=True)))
+    raise mismatch(
+        model.name,
+        missing=[name for name in names if name not in stored_names],
+        unexpected=[name for name in stored_names if name not in names],
+    )
+
+
+def _pair_layers_of_one_name(model: Model, file: KerasFile) -> Pairing:
+    """The layers that stand under the same name on both sides, as Keras's `by_name=True`."""
+    if file.by_path:
+        layers = _by_name(_leaves(model))
+        stored = _by_name(file.layers, "layer_name")
+        if None in stored:
+            raise KerasFileError(
+                "The file does not tell the names of its layers; it can be loaded only as a whole."
+            )
     else:
-        raise mismatch(
-            model.name,
-            file_name,
-            missing=[name for name in names if name not in stored_names],
-            unexpected=[name for name in stored_names if name not in names],
-        )
-    return [
-        inner
-        for layer, stored in pairs
-        for inner in (
-            _match_nested(layer, stored, file_name)
-            if isinstance(layer, Model)
-            else [(layer, stored)]
-        )
-    ]
+        layers = _by_name(layer for layer in _keras_layers(model) if _has_weights(layer))
+        stored = _by_name(file.layers)
+    both = [(layer, stored[name]) for name, layer in layers.items() if name in stored]
+    found = _open_nested("name", both)
+    return found._replace(
+        missing=found.missing + [name for name in layers if name not in stored],
+        unexpected=found.unexpected + [name for name in stored if name not in layers],
+    )
 
 
-def _match_nested(
-    model: Model, stored: StoredLayer, file_name: str
-) -> list[tuple[Layer, StoredLayer]]:
+def _by_name(layers: Iterable, attribute: str = "name") -> dict:
+    named: dict = {}
+    for layer in layers:
+        name = getattr(layer, attribute)
+        if name in named:
+            raise KerasFileError(f"Two layers are named {name!r}: they cannot be told by name.")
+        named[name] = layer
+    return named
+
+
+def _open_nested(matched_by: str, pairs: list[tuple[Layer, StoredLayer]]) -> Pairing:
+    """The pairs with those of nested models in the place of the models."""
+    opened = Pairing(matched_by, [], [], [])
+    for layer, stored in pairs:
+        if not isinstance(layer, Model):
+            opened.pairs.append((layer, stored))
+            continue
+        nested = _match_nested(layer, stored)
+        opened.pairs.extend(nested.pairs)
+        opened.missing.extend(f"{layer.name}/{name}" for name in nested.missing)
+        opened.unexpected.extend(f"{stored.name}/{name}" for name in nested.unexpected)
+    return opened
+
+
+def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
     """A nested model's arrays lie in one group, trainable ones first, named `layer/variable`.
 
     Where Keras made the layer in a Sequential, the names of the models around it come first.
     """
     layers = {layer.name: layer for layer in _leaves(model)}
-    arrays: dict[str, list[h5py.Dataset]] = {}
+    arrays: dict[str, list[StoredArray]] = {}
     for array in stored.arrays:
-        place = array.name.split(f"/{stored.name}/", 1)[1].rpartition("/")[0]
+        place = array.name.split(f"{stored.name}/", 1)[1].rpartition("/")[0]
         arrays.setdefault(_last_name(place, layers), []).append(array)
-    if set(layers) != set(arrays):
-        raise mismatch(
-            model.name,
-            file_name,
-            missing=[name for name in layers if name not in arrays],
-            unexpected=[name for name in arrays if name not in layers],
-        )
-    return [
-        (layer, StoredLayer(f"{stored.name}/{name}", tuple(arrays[name])))
-        for name, layer in layers.items()
-    ]
+    return Pairing(
+        "name",
+        [
+            (layer, StoredLayer(f"{stored.name}/{name}", tuple(arrays[name])))
+            for name, layer in layers.items()
+            if name in arrays
+        ],
+        [name for name in layers if name not in arrays],
+        [name for name in arrays if name not in layers],
+    )
 
 
 def _last_name(place: str, known: Container[str]) -> str:
@@ -160,7 +238,7 @@ def _last_name(place: str, known: Container[str]) -> str:
 def _keras_layers(model: Model) -> Iterator[Layer]:
     for layer in model.layers:
         if not isinstance(layer, Layer):
-            raise WeightsError(
+            raise KerasFileError(
                 f"{model.name!r} has a {type(layer).__name__} in the place of a layer: "
                 "load Keras weights before you replace layers."
             )

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import struct
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from kerastorch.engine import Model
 from kerastorch.engine.layer import is_batch_count, stored_tensors
 
+from .atomic import replacing
 from .config import model_config
-from .errors import MissingFileError, WeightsError, mismatch
+from .errors import KerasFileError
+from .matching import check
+from .report import LoadReport
+from .unverified import open_regular, read_json
 
 FORMAT_VERSION = 1
 
@@ -43,59 +49,106 @@ def save_safetensors(
     )
     # A layer that also stands in a model within is stored twice: rebuilt from configs, as by Keras,
     # it becomes two.
-    seen: set[Tensor] = set()
-    weights: dict[str, Tensor] = {}
-    for key, tensor in stored_tensors(model).items():
-        weights[key] = tensor.detach().clone() if tensor in seen else tensor.detach().contiguous()
-        seen.add(tensor)
-    try:
-        save_file(weights, path, metadata={"format": "pt", "kerastorch": header})
-    except SafetensorError as error:
-        raise OSError(f"{str(path)!r} cannot be written: {error}") from error
+    weights = {key: tensor.detach() for key, tensor in stored_tensors(model).items()}
+    with replacing(path) as file:
+        _write(file, weights, {"format": "pt", "kerastorch": header})
 
 
-def read_safetensors(model: Model, path: Path) -> dict[str, Tensor]:
+# safetensors's own `save_file` wants everything in memory at once, contiguous. Here the tensors are
+# often transposed views of a mapped file, which are written block by block.
+_BLOCK = 16 * 2**20  # bytes
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def _write(file: BinaryIO, weights: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """The safetensors format: the header's length, the header, and the tensors' bytes."""
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    # The widest types first, as safetensors orders them: each tensor is then aligned.
+    ordered = sorted(weights, key=lambda key: (-weights[key].itemsize, key))
+    for key in ordered:
+        tensor = weights[key]
+        offsets = [end, end := end + tensor.numel() * tensor.itemsize]
+        header[key] = {
+            "dtype": _TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": offsets,
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for key in ordered:
+        for block in _blocks(weights[key]):
+            file.write(block.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+
+def _blocks(tensor: Tensor) -> Iterable[Tensor]:
+    """The tensor in stretches of its first axis."""
+    if not tensor.ndim or not tensor.numel():
+        return [tensor]
+    rows = max(1, _BLOCK * len(tensor) // (tensor.numel() * tensor.itemsize))
+    return tensor.split(rows)
+
+
+def read_safetensors(
+    model: Model, path: Path, by_name: bool = False, skip_mismatch: bool = False
+) -> tuple[dict[str, Tensor], LoadReport]:
     """The weights for a model, memory-mapped, after every key and shape has been checked."""
     expected = stored_tensors(model)
     with _open(path) as file:
         stored = (key for key in file.keys() if not is_batch_count(key))  # noqa: SIM118
         weights = {key: file.get_tensor(key) for key in stored}
-    missing = [key for key in expected if key not in weights]
-    unexpected = [key for key in weights if key not in expected]
-    mismatched = [
-        f"{key} {tuple(tensor.shape)} from {tuple(weights[key].shape)}"
-        for key, tensor in expected.items()
-        if key in weights and tensor.shape != weights[key].shape
-    ]
-    if missing or unexpected or mismatched:
-        raise mismatch(
-            model.name,
-            path.name,
-            missing=missing,
-            unexpected=unexpected,
-            **{"shapes differ": mismatched},
-        )
-    return weights
+    both = [key for key in expected if key in weights]
+    fitting = [key for key in both if expected[key].shape == weights[key].shape]
+    report = LoadReport(
+        model.name,
+        path.name,
+        "key",
+        loaded=fitting,
+        missing=[key for key in expected if key not in weights],
+        unexpected=[key for key in weights if key not in expected],
+        mismatched=[
+            f"{key} {tuple(expected[key].shape)} from {tuple(weights[key].shape)}"
+            for key in both
+            if expected[key].shape != weights[key].shape
+        ],
+    )
+    check(report, by_name, skip_mismatch)
+    return {key: weights[key] for key in fitting}, report
 
 
 def saved_model_config(path: Path) -> dict[str, Any]:
     """`class_name` and `config` of the model that was saved."""
     with _open(path) as file:
-        header = (file.metadata() or {}).get("kerastorch")
-    if header is None:
-        raise WeightsError(
-            f"{str(path)!r} holds only weights: build the model and call its load_weights."
+        text = (file.metadata() or {}).get("kerastorch")
+    if text is None:
+        raise KerasFileError(
+            "The file holds only weights: build the model and call its load_weights."
         )
     try:
-        header = json.loads(header)
+        header = read_json(text, "header")
         if header["format_version"] > FORMAT_VERSION:
-            raise WeightsError(
-                f"{str(path)!r} was written by a newer kerastorch "
-                f"(format {header['format_version']})."
+            raise KerasFileError(
+                "The file was written by a newer kerastorch "
+                f"(format {header['format_version']!r:.20})."
             )
         return header["model"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise WeightsError(f"{str(path)!r} has a broken header: {error!r}") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise KerasFileError(f"The file has a broken header: {error!r}.") from error
 
 
 def _plain(value: Any) -> Any:
@@ -106,11 +159,10 @@ def _plain(value: Any) -> Any:
 
 
 def _open(path: Path):
-    if not path.exists():
-        raise MissingFileError(f"There is no file {str(path)!r}.")
+    open_regular(path).close()
     try:
         return safe_open(str(path), framework="pt")
     except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{str(path)!r} is no file of Keras and no whole .safetensors file: {error}"
+        raise KerasFileError(
+            f"The file is no file of Keras and no whole .safetensors file: {error}."
         ) from error

@@ -54,10 +54,18 @@ def _describe(error: Exception) -> str:
 
 def convert(options: argparse.Namespace) -> None:
     """Writes a Keras file's model as safetensors."""
-    from .convert import describe_file, save_safetensors
+    from .convert import convert_file
 
-    model, _ = _open_model(options.source, options)
-    save_safetensors(model, options.output, source=describe_file(options.source))
+    if options.model is not None:
+        with torch.device("meta"):  # The file's weights take the places of its own.
+            model = _named_model(options, weights=None)
+        convert_file(options.source, options.output, model)
+    elif _is_file_name(options.source):
+        _check_no_options_of_named_models(options)
+        model = convert_file(options.source, options.output)
+    else:
+        model, _ = _open_model(options.source, options)
+        model.save_weights(options.output)
     size = os.path.getsize(options.output) / 1e6
     print(
         f"{options.output}: {model.name}, {len(model.layers)} layers, "
@@ -115,19 +123,9 @@ def _open_model(
 ) -> tuple[Model, ModelRecord | None]:
     """The model that a name or file stands for, and the record of the application in it."""
     if options.model is not None:
-        record = get_record(options.model)
-        model = create_model(
-            options.model,
-            weights=source,
-            classes=options.classes or CLASSES,
-            include_top=not options.no_top,
-            classifier_activation="softmax",
-            alpha=options.alpha,
-        )
-        return model, record
-    if options.classes is not None or options.alpha is not None or options.no_top:
-        raise ValueError("--classes, --no-top and --alpha go with --model and a file of weights")
-    if Path(source).suffix or Path(source).is_file():
+        return _named_model(options, weights=source), get_record(options.model)
+    _check_no_options_of_named_models(options)
+    if _is_file_name(source):
         model = load_model(source)
         return model, _application_in(model)
     record = get_record(source)
@@ -141,6 +139,27 @@ def _open_model(
             f"the published weights of {record.name} cannot be fetched yet; "
             f"give a file of them in place of the name, and --model {record.name}"
         ) from None
+
+
+def _is_file_name(source: str) -> bool:
+    path = Path(source)
+    return bool(path.suffix) or path.is_file() or (path / "model.json").is_file()
+
+
+def _named_model(options: argparse.Namespace, weights: str | None) -> Model:
+    return create_model(
+        options.model,
+        weights=weights,
+        classes=options.classes or CLASSES,
+        include_top=not options.no_top,
+        classifier_activation="softmax",
+        alpha=options.alpha,
+    )
+
+
+def _check_no_options_of_named_models(options: argparse.Namespace) -> None:
+    if options.classes is not None or options.alpha is not None or options.no_top:
+        raise ValueError("--classes, --no-top and --alpha go with --model and a file of weights")
 
 
 def _application_in(model: Model) -> ModelRecord | None:

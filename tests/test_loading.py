@@ -305,7 +305,7 @@ def test_what_is_to_be_loaded_is_not_initialised(tmp_path, monkeypatch, file):
 @pytest.mark.parametrize("open_file", [kerastorch.load_model, make_model().load_weights])
 @pytest.mark.parametrize("file", WRITERS)
 def test_missing_files(tmp_path, file, open_file):
-    with refusal("no file", file):
+    with refusal("no such file", file):
         open_file(tmp_path / file)
     with refusal("folder"):
         open_file(tmp_path)
@@ -473,7 +473,7 @@ def test_a_broken_safetensors_header_is_refused_or_does_no_harm(saved_model, pla
     ("header", "problem"),
     [
         ({}, "only weights"),
-        ({"kerastorch": "{"}, "broken header"),
+        ({"kerastorch": "{"}, "header is broken"),
         ({"kerastorch": "[]"}, "broken header"),
         ({"kerastorch": '{"format_version": 1}'}, "broken header"),
         ({"kerastorch": '{"format_version": "1", "model": {}}'}, "broken header"),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .order import sort_graph
 from .plan import Step, execute, make_plan
 from .structure import flatten, map_structure
 from .symbol import Node, Symbol
+
+if TYPE_CHECKING:
+    from ..convert import LoadReport
 
 
 class _SetWhenBuilt:
@@ -351,22 +354,30 @@ class Functional(Layer):
 
         (print_fn or print)(summarize(self, expand_nested))
 
-    def load_weights(self, filepath: str | PathLike) -> None:
+    def load_weights(
+        self, filepath: str | PathLike, by_name: bool = False, skip_mismatch: bool = False
+    ) -> LoadReport:
         """Loads the weights of a model of the same architecture.
 
         Args:
-            filepath: a file of Keras (`.weights.h5`, `.keras` or legacy `.h5`), or a `.safetensors`
-                file.
+            filepath: a file of Keras (`.weights.h5`, `.keras` or legacy `.h5`), a `model.json` of
+                TensorFlow.js, or a `.safetensors` file.
+            by_name: fill the layers that stand in the file under the same name, and only those.
+            skip_mismatch: leave the layers that do not fit as they are.
+
+        Returns:
+            What was loaded and what was left, which prints as a short table.
 
         Raises:
-            ValueError: the file is missing or broken, or does not fit, or the model is not built
-                yet; then nothing has been loaded.
+            KerasFileError: the file is missing or broken, or does not fit; then nothing has been
+                loaded.
+            ValueError: the model is not built yet.
         """
         from ..convert import load_weights
 
         if not self.built:
             raise _not_built(self)
-        load_weights(self, filepath)
+        return load_weights(self, filepath, by_name, skip_mismatch)
 
     def save_weights(self, filepath: str | PathLike) -> None:
         """Saves the weights as `.safetensors`, and in the header what rebuilds the model.
