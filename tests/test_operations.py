@@ -235,6 +235,31 @@ def test_broken_operands_are_refused(arguments):
 
 
 @pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("Split", {"indices_or_sections": 10**12, "axis": 0}),
+        ("Unstack", {"num": 10**12, "axis": 0}),
+        ("Tile", {"repeats": "x"}),
+        ("Transpose", {"axes": [0, 0]}),
+        ("Reshape", {"newshape": [-1, -1]}),
+        ("Squeeze", {"axis": 1}),
+        ("Mean", {"axis": 2}),
+        ("Cast", {"dtype": "load"}),
+        ("Clip", {"x_min": [0], "x_max": None}),
+        ("Norm", {"ord": "nuc", "axis": [0, 1]}),
+        ("Einsum", {"subscripts": "..."}),
+        ("Resize", {"size": [3, 3], "interpolation": "bicubic"}),
+        ("Resize", {"size": [3, 3]}),
+    ],
+)
+def test_broken_settings_are_refused(name, config):
+    layer = {**activation("a", tensor("x")), "module": "keras.src.ops.numpy", "class_name": name}
+    layer["config"] = {"name": "a", **config}
+    with pytest.raises(ValueError, match=r".+"):
+        model_from_config(graph([layer], "a"))
+
+
+@pytest.mark.parametrize(
     "key", [[], "x", [0, 0, 0], [{"class_name": "__ellipsis__"}] * 2, [0, 9], [1.5]]
 )
 def test_broken_keys_are_refused(key):

@@ -453,6 +453,15 @@ class Stack(Operation):
         return from_keras_layout(torch.stack(values, self.axis), self.data_format)
 
 
+_MOST_PARTS = 100_000
+
+
+def _check_count(count: int) -> None:
+    """Refuses more results than a graph can hold: a file may ask for any number."""
+    if count > _MOST_PARTS:
+        raise ValueError(f"A value is split into at most {_MOST_PARTS} parts, not {count}.")
+
+
 class Split(Operation):
     """Its parts along an axis of Keras's layout, a list (`keras.ops.split`).
 
@@ -471,6 +480,7 @@ class Split(Operation):
 
     def _sizes(self, size: int | None) -> list[int | None]:
         given = self.indices_or_sections
+        _check_count(given if isinstance(given, int) else len(given) + 1)
         if size is None:
             return [None] * (given if isinstance(given, int) else len(given) + 1)
         if isinstance(given, int):
@@ -516,6 +526,7 @@ class Unstack(Operation):
         count = x[axis] if self.num is None else self.num
         if count is None or x[axis] not in (count, None):
             raise ValueError(f"Operation {self.name!r} needs {self.num} slices; got {x}.")
+        _check_count(count)
         return [(*x[:axis], *x[axis + 1 :])] * count
 
     def compute(self, x: Tensor) -> list[Tensor]:
