@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from kerastorch.engine.layer import Layer, keras_class, stored_tensors
 from kerastorch.engine.layout import from_keras_layout, to_keras_layout
@@ -113,10 +113,28 @@ def rules_for(layer: Layer) -> list[Rule]:
     classes = [cls for cls in keras_class(type(layer)).__mro__ if _is_ours(cls)]
     make_rules = next((_RULES[cls.__name__] for cls in classes if cls.__name__ in _RULES), None)
     rules = make_rules(layer) if make_rules else []
-    if not _is_ours(type(layer)):  # a user's class: what it has besides, as it is
-        known = {rule.key for rule in rules}
-        rules += [_same(key) for key in stored_tensors(layer) if key not in known]
-    return rules
+    return rules if _is_ours(type(layer)) else _with_own(layer, rules)
+
+
+def _with_own(layer: Layer, rules: list[Rule]) -> list[Rule]:
+    """The rules of a user's class: also all that it has besides, as it is.
+
+    The layers inside have their own rules; of all, Keras puts trainable weights first.
+    """
+    own = [_same(key) for key in stored_tensors(layer) if "." not in key]
+    inner = [
+        rule._replace(key=f"{name}.{rule.key}")
+        for name, module in layer.named_children()
+        for rule in _rules_of_module(module)
+    ]
+    known = {rule.key for rule in rules}
+    added = [rule for rule in [*own, *inner] if rule.key not in known]
+    trained = {name for name, _ in layer.named_parameters()}
+    return sorted([*rules, *added], key=lambda rule: rule.key not in trained)
+
+
+def _rules_of_module(module: nn.Module) -> list[Rule]:
+    return rules_for(module) if isinstance(module, Layer) else [*map(_same, stored_tensors(module))]
 
 
 def _is_ours(cls: type) -> bool:

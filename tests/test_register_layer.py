@@ -73,6 +73,31 @@ def test_functions_are_registered(oracle, tmp_path):
     parity.assert_close(ours, parity.from_keras(answers[-1]), "output")
 
 
+def test_layers_inside_have_their_own_rules(oracle, tmp_path):
+    """In Keras's order: a layer's trainable weights first, then the others."""
+
+    @kerastorch.register_layer("shop>Block")
+    class Block(Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.first = layers.BatchNormalization()
+            self.dense = layers.Dense(3)
+            self.second = layers.BatchNormalization()
+
+        def build(self, shape):
+            self.gain = nn.Parameter(torch.zeros(shape[-1]))
+            for layer in (self.first, self.dense, self.second):
+                layer(Input(shape[1:]))
+            self.built = True
+
+        def forward(self, x):
+            return self.second(self.dense(self.first(x * self.gain[:, None, None])))
+
+    path = tmp_path / "twin.h5"
+    model = parity.make_twins(oracle, "own_block", {}, path, parity.by_load_model)
+    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
+
+
 def test_registered_layers_come_back(tmp_path):
     blur = register_blur()
     image = Input((4, 5, 3))
