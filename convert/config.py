@@ -145,6 +145,16 @@ def _keras_tensor(shape: tuple, place: list) -> dict[str, Any]:
 
 # Reading
 
+# Wrong types and values, sizes beyond torch's, and lists nested too deeply among them.
+_WRONG_IN_A_CONFIG = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    ValueError,
+)
+
 
 def model_from_config(saved: dict[str, Any]) -> Model:
     """The model of `class_name` and `config`, as Keras's files and `model_config` hold them.
@@ -162,8 +172,9 @@ def model_from_config(saved: dict[str, Any]) -> Model:
             raise UnsupportedLayersError(unsupported, registrable=list(_registrable(saved)))
         with data_format_scope(saved.get("data_format") or _data_format(saved)):
             return _layer_from_config(saved)
-    except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
-        # Wrong types, sizes beyond torch's, and lists nested too deeply among them.
+    except KerasFileError:
+        raise
+    except _WRONG_IN_A_CONFIG as error:
         raise KerasFileError(f"The model's config is broken: {error!r}") from error
 
 
