@@ -41,8 +41,8 @@ def register_layer(name: str, weights: WeightOrder | None = None) -> Callable:
             for a Lambda, whose code is never run, the name of the layer in its model.
         weights: the layer's tensors, by their keys in its `state_dict`, in the order of Keras's
             `layer.weights`. A key may come with the order that Keras's axes take in the tensor,
-            `("kernel", (3, 2, 0, 1))`. None: all parameters, then all buffers, laid out as in Keras;
-            those of layers of this package, derived or inside, by these layers' own rules.
+            `("kernel", (3, 2, 0, 1))`. None: all parameters, then all buffers, laid out as in
+            Keras; those of layers of this package, derived or inside, by these layers' own rules.
 
     The class must say its `compute_output_shape` where the shape changes, and make its parameters
     in its constructor or in `build`. A name that is registered again means the new layer.
