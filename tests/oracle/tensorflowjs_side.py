@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import tf_keras
+from tf_keras.src.saving.legacy import saving_utils
 
 from tests.oracle import keras2_side
 
@@ -49,10 +50,12 @@ class Keras(keras2_side.Keras):
         names = [f"group1-shard{i + 1}of{len(parts)}.bin" for i in range(len(parts))]
         for name, part in zip(names, parts, strict=True):
             (Path(folder) / name).write_bytes(part)
-        topology = json.loads(self.model.to_json())
-        if not bare:
-            config = {key: topology.pop(key) for key in ("class_name", "config")}
-            topology["model_config"] = config
+        if bare:
+            topology = json.loads(self.model.to_json())
+        else:  # as the attributes of an `.h5` file
+            self.model.use_legacy_config = True
+            topology = saving_utils.model_metadata(self.model, include_optimizer=False)
+            del self.model.use_legacy_config
         content = {
             "format": "layers-model",
             "generatedBy": f"keras v{tf_keras.__version__}",
@@ -60,7 +63,7 @@ class Keras(keras2_side.Keras):
             "modelTopology": topology,
             "weightsManifest": [{"paths": names, "weights": entries}],
         }
-        (Path(folder) / "model.json").write_text(json.dumps(content))
+        (Path(folder) / "model.json").write_text(json.dumps(content, default=np.ndarray.tolist))
         yield names
 
 
