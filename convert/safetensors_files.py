@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +20,7 @@ from .config import model_config
 from .errors import KerasFileError
 from .matching import check
 from .report import LoadReport
+from .tensor_bytes import write_tensor
 from .unverified import open_regular, read_json
 
 FORMAT_VERSION = 1
@@ -55,8 +55,7 @@ def save_safetensors(
 
 
 # safetensors's own `save_file` wants everything in memory at once, contiguous. Here the tensors are
-# often transposed views of a mapped file, which are written block by block.
-_BLOCK = 16 * 2**20  # bytes
+# often transposed views of a mapped file.
 _TYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -92,16 +91,7 @@ def _write(file: BinaryIO, weights: dict[str, Tensor], metadata: dict[str, str])
     text += b" " * (-len(text) % 8)
     file.write(struct.pack("<Q", len(text)) + text)
     for key in ordered:
-        for block in _blocks(weights[key]):
-            file.write(block.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-
-
-def _blocks(tensor: Tensor) -> Iterable[Tensor]:
-    """The tensor in stretches of its first axis."""
-    if not tensor.ndim or not tensor.numel():
-        return [tensor]
-    rows = max(1, _BLOCK * len(tensor) // (tensor.numel() * tensor.itemsize))
-    return tensor.split(rows)
+        write_tensor(file, weights[key])
 
 
 def read_safetensors(

@@ -5,7 +5,7 @@
     model = kerastorch.applications.Xception(weights=path)  # Keras's door, with its defaults
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 
-`import kerastorch` costs little more than `import torch`: what needs torchvision, h5py or PIL loads
+`import kerastorch` costs little more than `import torch`: what needs torchvision or PIL loads
 when used.
 """
 
