@@ -6,13 +6,18 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test matrix lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/kitchenware.py
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest
+
+# Every architecture from every format of both writers, also what is marked `full`: an empty -m
+# takes back the one in pyproject.toml.
+matrix: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/test_matrix.py -m ""
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ MODEL_CLASSES = ("Functional", "Model", "Sequential")
 
 # Arguments of Keras's layers that mean nothing here as long as they have one of these values.
 NEUTRAL_ARGUMENTS: dict[str, tuple] = {
+    "groups": (1,),  # of layers that have none; Keras 2 writes it for Conv2DTranspose
     "sparse": (False, None),
     "ragged": (False, None),
     "optional": (False, None),

@@ -34,7 +34,7 @@ ATTRIBUTES = re.compile(
 )
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 FILTERS.add(h5py.h5z.FILTER_LZF)
-NOT_THE_MODELS = {"optimizer", "optimizer_weights"}  # never looked into
+NOT_THE_MODELS = {"optimizer", "optimizer_weights", "metrics"}  # never looked into
 TEXTS = ("config.json", "metadata.json")
 WEIGHTS = "model.weights.h5"
 

@@ -865,26 +865,20 @@ def own_convolution(k):
 
 
 def _half_frozen_encoder(k, shape=(45, 38, 3)):
-    """A small MobileNetV2 whose first half is frozen, and which has a name of its own."""
+    """A small MobileNetV2 whose first half is frozen."""
     base = k.applications.MobileNetV2(
-        alpha=0.35, weights=None, include_top=False, input_shape=_in_layout(k, shape)
+        alpha=0.35, weights=None, include_top=False, input_shape=shape
     )
     for layer in base.layers[: len(base.layers) // 2]:
         layer.trainable = False
     return base
 
 
-def _in_layout(k, shape):
-    """A shape (height, width, channels) in the configured data format."""
-    first = k.backend.image_data_format() == "channels_first"
-    return (shape[-1], *shape[:-1]) if first else shape
-
-
-def transferred(k):
+def transferred(k, shape=(45, 38, 3)):
     """The shape of Keras's guide to transfer learning: the base within, in inference mode."""
     layers = k.layers
-    base = _half_frozen_encoder(k)
-    image = layers.Input(_in_layout(k, (45, 38, 3)))
+    base = _half_frozen_encoder(k, shape)
+    image = layers.Input(shape)
     x = layers.Rescaling(scale=1 / 127.5, offset=-1)(image)
     x = layers.GlobalAveragePooling2D()(base(x, training=False))
     return k.models.Model(image, layers.Dense(3)(layers.Dropout(0.2)(x)))
@@ -907,7 +901,7 @@ def stacked_base(k):
         alpha=0.25, weights=None, include_top=False, pooling="avg", input_shape=(43, 38, 3)
     )
     base.trainable = False
-    stack = [k.models.Sequential(prepare, name="preparation"), base]
+    stack = [layers.Input((45, 38, 3)), k.models.Sequential(prepare, name="preparation"), base]
     return k.models.Sequential([*stack, layers.Dense(6, activation="relu"), layers.Dense(3)])
 
 
@@ -931,7 +925,8 @@ def siamese(k):
     """One base for two images, which are given by name; distances from its features."""
     layers = k.layers
     base = _half_frozen_encoder(k)
-    features = k.models.Model(base.input, layers.GlobalAveragePooling2D()(base.output))
+    x = layers.GlobalAveragePooling2D()(base.output)
+    features = k.models.Model(base.input, x, name="features")
     images = {name: layers.Input((45, 38, 3), name=name) for name in ("left", "right")}
     left, right = features(images["left"]), features(images["right"])
     distance = layers.Dense(1, name="distance")(layers.Subtract()([left, right]))
@@ -967,7 +962,7 @@ def renamed(k):
     image, features = layers.Input((45, 38, 3)), []
     for side in ("left", "right"):
         base = k.applications.MobileNet(
-            alpha=0.25, weights=None, include_top=False, pooling=None, input_tensor=image
+            alpha=0.25, weights=None, include_top=False, input_tensor=image
         )
         for layer in base.layers[1:]:
             setattr(layer, "_name" if hasattr(layer, "_name") else "name", f"{side}_{layer.name}")

@@ -139,6 +139,14 @@ def assert_close(
     )
 
 
+def relative_error(ours: Any, theirs: list[np.ndarray]) -> float:
+    """The largest error in what `predict` gives, each array relative to its largest value."""
+    arrays = flatten(ours)
+    assert [array.shape for array in arrays] == [array.shape for array in theirs]
+    pairs = zip(arrays, theirs, strict=True)
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
 def maximum(tensor: Tensor) -> float:
     return torch.linalg.vector_norm(
         tensor, torch.inf

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from tests import builders
@@ -12,10 +13,17 @@ from tests.oracle.filling import values_for
 class Keras:
     """Holds one model at a time, in float64."""
 
-    def build(self, builder: str, arguments: dict, seed: int = 0) -> Iterator[list]:
+    def build(
+        self,
+        builder: str,
+        arguments: dict,
+        seed: int = 0,
+        data_format: str = "channels_last",
+    ) -> Iterator[list]:
         """Build a model as a fresh session would, fill its weights, and name its layers."""
         tf_keras.backend.clear_session()
         tf_keras.backend.set_floatx("float64")
+        tf_keras.backend.set_image_data_format(data_format)
         self.model = getattr(builders, builder)(tf_keras, **arguments)
         rng = np.random.default_rng(seed)
         for weight in self.model.weights:
@@ -32,6 +40,18 @@ class Keras:
         yield None
 
     def predict(self, inputs: list) -> Iterator[list]:
-        """The model's outputs."""
-        outputs = self.model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
-        yield outputs if isinstance(outputs, list) else [outputs]
+        """The model's outputs, without compiling it first."""
+        outputs = self.model(self._structured(inputs), training=False)
+        yield [np.asarray(x) for x in tf.nest.flatten(outputs)]
+
+    def _structured(self, inputs: list):
+        return tf.nest.pack_sequence_as(self.model.input, inputs)
+
+    def fit(self, inputs: list) -> Iterator[None]:
+        """Compile the model and train it a step, as a user would before saving it."""
+        targets = [np.zeros_like(x) for x in next(self.predict(inputs))]
+        self.model.compile(
+            "adam", ["mse"] * len(targets), metrics=[["mae"]] * len(targets), run_eagerly=True
+        )
+        self.model.train_on_batch(self._structured(inputs), targets)
+        yield None

@@ -74,6 +74,23 @@ class Keras:
         for layer, results in run(graph_of(self.model), inputs):
             yield layer.name, type(layer).__name__, [np.asarray(x) for x in results]
 
+    def predict(self, inputs: list) -> Iterator[list]:
+        """The model's outputs, without compiling it first."""
+        outputs = self.model(self._structured(inputs), training=False)
+        yield [np.asarray(x) for x in keras.tree.flatten(outputs)]
+
+    def _structured(self, inputs: list):
+        return keras.tree.pack_sequence_as(graph_of(self.model)._inputs_struct, inputs)
+
+    def fit(self, inputs: list) -> Iterator[None]:
+        """Compile the model and train it a step, as a user would before saving it."""
+        targets = [np.zeros_like(x) for x in next(self.predict(inputs))]
+        self.model.compile(
+            "adam", ["mse"] * len(targets), metrics=[["mae"]] * len(targets), run_eagerly=True
+        )
+        self.model.train_on_batch(self._structured(inputs), targets)
+        yield None
+
     def step(
         self, inputs: list, targets: np.ndarray, rate: float, frozen: int, folder: str
     ) -> Iterator[dict]:

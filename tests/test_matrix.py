@@ -1,0 +1,101 @@
+"""The 18 architectures come out of every format that Keras 3 and Keras 2 write.
+
+`make test` opens each architecture from a format of each writer, and the four that are hardest to
+match from all of them; `make matrix` opens every architecture from every format. Weights alone as
+Keras 3 writes them are left to `make matrix`: `test_applications.py` compares them in every layer.
+"""
+
+from collections import defaultdict
+from contextlib import ExitStack
+from functools import cache, partial
+
+import numpy as np
+import pytest
+
+import kerastorch
+from kerastorch.applications import get_record
+from tests import builders, parity
+from tests.oracle.client import Oracle
+
+pytestmark = pytest.mark.usefixtures("beside_oracle")
+
+# The hardest come first, so that those after them take the formats in turn.
+HARDEST = ["MobileNet", "DenseNet201", "NASNetMobile", "InceptionResNetV2"]
+OTHERS = sorted(
+    name
+    for record in map(get_record, kerastorch.list_models())
+    if (name := record.keras_name) not in HARDEST
+)
+# By writer, each format's file; "weights_only.h5" is the legacy format without a config.
+FORMATS = {
+    "keras_side": ["whole.h5", "whole.keras", "twin.weights.h5", "weights_only.h5"],
+    "keras2_side": ["whole.h5", "whole.keras", "weights_only.h5"],
+}
+# Those that `make test` goes through.
+QUICK_FORMATS = {"keras_side": FORMATS["keras_side"][:2], "keras2_side": FORMATS["keras2_side"]}
+# Keras 2 itself cannot write its scale layer into a `.keras` file.
+UNWRITABLE = {("keras2_side", "InceptionResNetV2", "whole.keras")}
+
+
+def cells():
+    """Writer, architecture and format; what only `make matrix` runs is marked."""
+    for writer, files in FORMATS.items():
+        quick = QUICK_FORMATS[writer]
+        for turn, name in enumerate(HARDEST + OTHERS):
+            twin = (writer, name)  # one object for all files: pytest keeps a fixture by identity
+            for file in files:
+                if (writer, name, file) in UNWRITABLE:
+                    continue
+                is_quick = file in quick if name in HARDEST else file == quick[turn % len(quick)]
+                marks = [] if is_quick else [pytest.mark.full]
+                yield pytest.param(twin, file, marks=marks, id=f"{writer}-{name}-{file}")
+
+
+@pytest.fixture(scope="module")
+def oracles():
+    """The process of each writer, started when it is first asked for."""
+    with ExitStack() as processes:
+        yield cache(lambda writer: processes.enter_context(Oracle(writer)))
+
+
+@pytest.fixture(scope="module")
+def twin(request, oracles):
+    """An architecture in the oracle, built once for all its files: what it gives for what."""
+    writer, name = request.param
+    least = get_record(name).min_size
+    arguments = {
+        "name": name,
+        "input_shape": (least + 13, least + 6, 3),
+        "classes": 5,
+        "classifier_activation": None,  # A softmax would hide most of an error.
+    }
+    oracle = oracles(writer)
+    oracle.ask("build", builder="application", arguments=arguments)
+    build = partial(builders.application, kerastorch, **arguments)
+    image = np.random.default_rng(0).uniform(-1, 1, (2, *arguments["input_shape"]))
+    return oracle, build, image, oracle.ask("predict", inputs=[image])
+
+
+@pytest.fixture(scope="module")
+def largest_errors(request):
+    """The largest relative error of each format, said at the end."""
+    errors = defaultdict(float)
+    yield errors
+    plugins = request.config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        for (writer, file), error in sorted(errors.items()):
+            print(f"\nlargest relative error, {writer}, {file}: {error:.1e}", end="")
+
+
+@pytest.mark.parametrize(("twin", "file"), list(cells()), indirect=["twin"])
+def test_every_format_opens(request, twin, file, tmp_path, largest_errors):
+    oracle, build, image, expected = twin
+    path = tmp_path / file
+    oracle.ask("save", path=str(path), weights_only=file == "weights_only.h5")
+    load = parity.by_load_model if file.startswith("whole") else parity.by_load_weights
+    model = load(build, path)
+    path.unlink()
+    error = parity.relative_error(model.predict(image), expected)
+    writer = request.node.callspec.params["twin"][0]
+    largest_errors[writer, file] = max(largest_errors[writer, file], error)
+    assert error <= parity.TOLERANCE
