@@ -992,3 +992,12 @@ def own_block(k):
 
     image = k.layers.Input((6, 5, 3))
     return k.models.Model(image, k.layers.Dense(2)(Block()(image)))
+
+
+def both_layouts(k):
+    """A channels-first layer in a channels-last model, with its input permuted by hand."""
+    layers = k.layers
+    image = layers.Input((9, 8, 3))
+    x = layers.Permute((3, 1, 2))(layers.Conv2D(4, 3)(image))
+    x = layers.GlobalAveragePooling2D(data_format="channels_first")(x)
+    return k.models.Model(image, layers.Dense(2)(x))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import kerastorch
+from kerastorch.convert import UnsupportedLayersError
 from tests import builders, parity
 from tests.oracle.client import Oracle
 
@@ -117,3 +118,12 @@ def test_channels_first(oracles, tmp_path, writer, file):
     expected = oracle.ask("predict", inputs=[image])
     ours = model.predict(np.moveaxis(image, -1, 1))
     assert parity.relative_error(ours, expected) <= parity.TOLERANCE
+
+
+@pytest.mark.parametrize("writer", FORMATS)
+def test_both_data_formats_in_one_model_are_refused(oracles, tmp_path, writer):
+    """What is rank 4 is held channels first for the whole model or for none of it."""
+    oracles(writer).ask("build", builder="both_layouts", arguments={})
+    oracles(writer).ask("save", path=str(tmp_path / "whole.keras"))
+    with pytest.raises(UnsupportedLayersError, match="both data formats"):
+        kerastorch.load_model(tmp_path / "whole.keras")
