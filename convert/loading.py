@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kerastorch.engine import Model
+from kerastorch.engine.layer import is_batch_count
 
 from .config import model_from_config
 from .errors import KerasFileError, reading
@@ -18,6 +20,7 @@ from .matching import match
 from .report import LoadReport
 from .safetensors_files import read_safetensors, save_safetensors, saved_model_config
 from .tensorflowjs_files import is_tensorflowjs, read_tensorflowjs, tensorflowjs_parts
+from .unverified import open_regular
 
 Weights = dict[str, Tensor]
 
@@ -65,14 +68,16 @@ def convert_file(
         OSError: the output cannot be written.
     """
     path = Path(source)
-    with reading(path):
+    with reading(path), ThreadPoolExecutor(1) as hashing:
+        sha256 = hashing.submit(_sha256, path)  # while the file is parsed and matched
         file = _read(path)
         if model is None:
             model, weights = _open(path, file)
         else:
             weights, _ = _weights_for(model, path, file)
         _place(model, weights)
-    save_safetensors(model, output, source=describe_file(path))
+        description = _describe(path, file, sha256.result())
+    save_safetensors(model, output, source=description)
     return model
 
 
@@ -80,20 +85,20 @@ def describe_file(filepath: str | PathLike) -> dict[str, str | None]:
     """What a converted file keeps of its source: the name, the SHA-256 and Keras's version."""
     path = Path(filepath)
     with reading(path):
-        file = _read(path)
-        parts = tensorflowjs_parts(path) if is_tensorflowjs(path) else [path]
-        return {
-            "name": path.name,
-            "sha256": _sha256(*parts),
-            "keras_version": file.keras_version if file else None,
-        }
+        return _describe(path, _read(path), _sha256(path))
 
 
-def _sha256(*parts: Path) -> str:
-    """The hash of a file, or of several as if they were one."""
+def _describe(path: Path, file: KerasFile | None, sha256: str) -> dict[str, str | None]:
+    version = file.keras_version if file else None
+    return {"name": path.name, "sha256": sha256, "keras_version": version}
+
+
+def _sha256(path: Path) -> str:
+    """The hash of a file, or of a model of several files as if they were one."""
+    parts = tensorflowjs_parts(path) if is_tensorflowjs(path) else [path]
     digest = hashlib.sha256()
     for part in parts:
-        with open(part, "rb") as file:
+        with open_regular(part) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
@@ -158,5 +163,19 @@ def _fill(model: Model, weights: Weights, file: KerasFile | None) -> None:
 
 
 def _place(model: Model, weights: Weights) -> None:
-    """Makes the weights themselves the model's."""
-    model.load_state_dict(weights, strict=False, assign=True)
+    """Makes the weights themselves the model's.
+
+    As `load_state_dict(..., assign=True)` does, in time quadratic in the number of layers. Torch's
+    counts of batches, which no file of Keras has, start at zero.
+    """
+    counts = (
+        key for key, tensor in model.named_buffers() if is_batch_count(key) and tensor.is_meta
+    )
+    weights = {**{key: torch.tensor(0) for key in counts}, **weights}
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for key, tensor in weights.items():
+        path, _, name = key.rpartition(".")
+        current = getattr(modules[path], name)
+        if isinstance(current, nn.Parameter):
+            tensor = nn.Parameter(tensor, current.requires_grad)
+        setattr(modules[path], name, tensor)
