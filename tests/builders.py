@@ -1001,3 +1001,15 @@ def both_layouts(k):
     x = layers.Permute((3, 1, 2))(layers.Conv2D(4, 3)(image))
     x = layers.GlobalAveragePooling2D(data_format="channels_first")(x)
     return k.models.Model(image, layers.Dense(2)(x))
+
+
+def with_head(k, classes, names):
+    """A small network whose layers are named by the caller."""
+    layers = k.layers
+    stem, norm, features, head = names
+    image = layers.Input((9, 7, 3))
+    x = layers.Conv2D(4, 3, activation="relu", name=stem)(image)
+    x = layers.BatchNormalization(name=norm)(x)
+    x = layers.Conv2D(6, 2, name=features)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return k.models.Model(image, layers.Dense(classes, name=head)(x))

@@ -69,6 +69,11 @@ class Keras:
             self.model.save(path)
         yield None
 
+    def load(self, path: str, **options) -> Iterator[None]:
+        """Load weights into the model as Keras itself does."""
+        self.model.load_weights(path, **options)
+        yield None
+
     def outputs(self, inputs: list) -> Iterator[tuple[str, str, list]]:
         """Run the model and stream each layer's name, class and outputs in the order of running."""
         for layer, results in run(graph_of(self.model), inputs):
