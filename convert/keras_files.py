@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from .errors import KerasFileError
-from .unverified import Contents, open_regular, read_json, read_unverified
+from .errors import KerasFileError, reading
+from .unverified import (
+    Contents,
+    file_beside,
+    open_regular,
+    read_json,
+    read_json_file,
+    read_unverified,
+)
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -80,6 +87,34 @@ def read_keras_file(path: Path) -> KerasFile:
         return _read_archive(contents) if contents.texts else _read_hdf5(contents)
     except (LookupError, TypeError, AttributeError) as error:
         raise KerasFileError(f"The file is broken or cut short: {error!r}.") from error
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether this is the map of a `.weights.h5` that Keras 3 wrote as several files."""
+    return path.name.endswith(".weights.json")
+
+
+def read_sharded(path: Path) -> KerasFile:
+    """What the shards of a `.weights.json` hold together, as `read_keras_file` gives it."""
+    groups: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for shard in shards_of(path):
+        with reading(shard):
+            contents = read_unverified(shard)
+        groups |= contents.groups
+        arrays |= contents.arrays
+    return KerasFile(layers=_layers_by_path(Contents({}, groups, arrays)), by_path=True)
+
+
+def shards_of(path: Path) -> list[Path]:
+    """The files that a `.weights.json` names, each once."""
+    try:
+        places = read_json_file(path)["weight_map"].values()
+        named = [[names] if isinstance(names, str) else names for names in places]
+        shards = [file_beside(path, name) for names in named for name in names]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise KerasFileError(f"The map of shards is broken: {error!r}.") from error
+    return list(dict.fromkeys(shards))
 
 
 def _read_archive(contents: Contents) -> KerasFile:

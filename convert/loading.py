@@ -15,7 +15,14 @@ from kerastorch.engine.layer import is_batch_count
 
 from .config import model_from_config
 from .errors import KerasFileError, reading
-from .keras_files import KerasFile, is_keras_file, read_keras_file
+from .keras_files import (
+    KerasFile,
+    is_keras_file,
+    is_sharded,
+    read_keras_file,
+    read_sharded,
+    shards_of,
+)
 from .matching import match
 from .report import LoadReport
 from .safetensors_files import read_safetensors, save_safetensors, saved_model_config
@@ -95,17 +102,24 @@ def _describe(path: Path, file: KerasFile | None, sha256: str) -> dict[str, str 
 
 def _sha256(path: Path) -> str:
     """The hash of a file, or of a model of several files as if they were one."""
-    parts = tensorflowjs_parts(path) if is_tensorflowjs(path) else [path]
     digest = hashlib.sha256()
-    for part in parts:
+    for part in _parts(path):
         with open_regular(part) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
 
 
+def _parts(path: Path) -> list[Path]:
+    if is_sharded(path):
+        return [path, *shards_of(path)]
+    return tensorflowjs_parts(path) if is_tensorflowjs(path) else [path]
+
+
 def _read(path: Path) -> KerasFile | None:
     """What a file of Keras holds; None for `.safetensors`, which are read for a model."""
+    if is_sharded(path):
+        return read_sharded(path)
     if is_tensorflowjs(path):
         return read_tensorflowjs(path)
     return read_keras_file(path) if is_keras_file(path) else None

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .errors import KerasFileError, MissingFileError, reading, shorten
+from .errors import KerasFileError, reading, shorten
 from .keras_files import KerasFile, StoredArray, StoredLayer
-from .unverified import MOST_JSON, open_regular, read_json
+from .unverified import file_beside, open_regular, read_json_file
 
 MOST_AXES = 8
 TYPES = {"float32": "<f4", "int32": "<i4", "uint8": "u1", "bool": "?"}
@@ -67,7 +67,7 @@ def read_tensorflowjs(path: Path) -> KerasFile:
         config = topology.get("model_config", topology) or None
         weights = {
             weight.name: weight.decode()
-            for group in _groups(content, path.parent)
+            for group in _groups(content, path)
             for weight in _weights(group)
         }
         return KerasFile(
@@ -82,7 +82,7 @@ def tensorflowjs_parts(path: Path) -> list[Path]:
     """The files that make up the model: `model.json` and the shards in their order."""
     path = model_json(path)
     with reading(path):
-        groups = _groups(_read_content(path), path.parent)
+        groups = _groups(_read_content(path), path)
     return [path, *(shard for group in groups for shard in group.shards)]
 
 
@@ -103,12 +103,7 @@ class _Group:
 
 
 def _read_content(path: Path) -> dict[str, Any]:
-    with open_regular(path) as file:
-        text = file.read(4 * MOST_JSON + 1)  # a character has four bytes at most
-    try:
-        content = read_json(text.decode("utf-8-sig"), path.name)
-    except UnicodeDecodeError as error:
-        raise KerasFileError(f"The {path.name} is broken: {error}.") from error
+    content = read_json_file(path)
     if not isinstance(content, dict) or "weightsManifest" not in content:
         raise KerasFileError("This is no model of TensorFlow.js: it has no weightsManifest.")
     return content
@@ -131,11 +126,11 @@ def _version(topology: dict[str, Any]) -> str | None:
     return version if isinstance(version, str) else None
 
 
-def _groups(content: dict[str, Any], folder: Path) -> list[_Group]:
+def _groups(content: dict[str, Any], path: Path) -> list[_Group]:
     """The groups of the manifest, each with the checked paths of its shards."""
     try:
         groups = [
-            _Group(list(group["weights"]), [_shard(folder, name) for name in group["paths"]])
+            _Group(list(group["weights"]), [file_beside(path, name) for name in group["paths"]])
             for group in content["weightsManifest"]
         ]
         names = [weight["name"] for group in groups for weight in group.weights]
@@ -155,24 +150,6 @@ def _refuse_repeated(names: list[str], what: str) -> None:
         if name in seen:
             raise KerasFileError(f"The manifest names {what} twice, {name!r:.80} among them.")
         seen.add(name)
-
-
-def _shard(folder: Path, name: Any) -> Path:
-    """The file of a shard, one in the folder of `model.json` and nowhere else."""
-    if not isinstance(name, str):
-        raise TypeError(f"{name!r:.80} is no path")
-    plain = name.removeprefix("./")  # as browsers save it
-    if plain in ("", ".", "..") or set(plain) & set("/\\:") or not plain.isprintable():
-        raise KerasFileError(f"The manifest names a shard that is no file beside it: {name!r:.80}.")
-    shard = folder / plain
-    try:
-        if shard.resolve(strict=True).parent != folder.resolve():
-            raise KerasFileError("The shard is a link to another folder.", shard)
-    except FileNotFoundError:
-        raise MissingFileError("There is no such shard.", shard) from None
-    except (OSError, RuntimeError) as error:  # loops of links, names that are too long
-        raise KerasFileError(f"The shard cannot be opened: {error}.", shard) from error
-    return shard
 
 
 # The bytes

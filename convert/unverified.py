@@ -86,6 +86,34 @@ def read_unverified(path: Path) -> Contents:
         raise KerasFileError(f"The file is broken: {error!r}.") from error
 
 
+def file_beside(path: Path, name: Any) -> Path:
+    """The file of a name that stands in another file: in the same folder and nowhere else."""
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r:.80} is no path")
+    plain = name.removeprefix("./")
+    if plain in ("", ".", "..") or set(plain) & set("/\\:") or not plain.isprintable():
+        raise KerasFileError(f"The file names a shard that is no file beside it: {name!r:.80}.")
+    shard = path.parent / plain
+    try:
+        if shard.resolve(strict=True).parent != path.parent.resolve():
+            raise KerasFileError("The shard is a link to another folder.", shard)
+    except FileNotFoundError:
+        raise MissingFileError("There is no such shard.", shard) from None
+    except (OSError, RuntimeError) as error:  # loops of links, names that are too long
+        raise KerasFileError(f"The shard cannot be opened: {error}.", shard) from error
+    return shard
+
+
+def read_json_file(path: Path) -> Any:
+    """The data of a JSON file that is neither huge nor deep."""
+    with open_regular(path) as file:
+        text = file.read(4 * MOST_JSON + 1)  # a character has four bytes at most
+    try:
+        return read_json(text.decode("utf-8-sig"), path.name)
+    except UnicodeDecodeError as error:
+        raise KerasFileError(f"The {path.name} is broken: {error}.") from error
+
+
 def read_json(text: str, what: str) -> Any:
     """The data of a JSON text that is neither huge nor deep."""
     if len(text) > MOST_JSON:

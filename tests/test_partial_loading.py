@@ -1,5 +1,6 @@
 """`by_name` and `skip_mismatch` fill what Keras fills, and the report tells what was left."""
 
+import json
 from functools import partial
 
 import pytest
@@ -158,3 +159,24 @@ def test_two_layers_of_one_name_cannot_be_told_by_name(tmp_path):
     twin.save_weights(tmp_path / "twin.safetensors")
     report = build().load_weights(tmp_path / "twin.safetensors", by_name=True)
     assert report.is_complete  # keys tell them apart
+
+
+def test_weights_in_shards(oracle, tmp_path):
+    path = tmp_path / "big.weights.json"
+    oracle.ask("build", builder="convolutions", arguments={})
+    oracle.ask("save", path=str(path))
+    assert len(list(tmp_path.glob("big_*.weights.h5"))) > 1
+    model = builders.convolutions(kerastorch).eval()
+    assert model.load_weights(path).is_complete
+    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
+    (tmp_path / "big_00001.weights.h5").unlink()
+    with pytest.raises(KerasFileError, match="no such shard"):
+        model.load_weights(path)
+
+
+@pytest.mark.parametrize("name", ["../outside.weights.h5", "/etc/passwd", 7, "nowhere.weights.h5"])
+def test_maps_of_shards_name_files_beside_them(tmp_path, name):
+    path = tmp_path / "map.weights.json"
+    path.write_text(json.dumps({"weight_map": {"/layers/dense/vars": name}}))
+    with pytest.raises(KerasFileError):
+        builders.with_head(kerastorch, **OLD).load_weights(path)

@@ -59,8 +59,13 @@ class Keras:
             yield layer.name, shapes, layer.get_config()
 
     def save(self, path: str, weights_only: bool = False) -> Iterator[None]:
-        """Write a `.keras`, `.weights.h5` or legacy `.h5` file, the last as Keras 1 and 2 did."""
-        if path.endswith(".weights.h5"):
+        """Write a `.keras`, `.weights.h5` or legacy `.h5` file, the last as Keras 1 and 2 did.
+
+        A `.weights.json` comes with shards of 4 KB.
+        """
+        if path.endswith(".weights.json"):
+            self.model.save_weights(path, max_shard_size=4096 / 2**30)
+        elif path.endswith(".weights.h5"):
             self.model.save_weights(path)
         elif weights_only:
             with h5py.File(path, "w") as file:
