@@ -20,6 +20,7 @@ from kerastorch.registration import find_registered, make_registered
 from .call_values import decode, encode, is_keras_tensor, leaves_of
 from .dialects import in_keras_3
 from .errors import KerasFileError, UnsupportedLayersError
+from .keras_1 import in_keras_2
 
 LAYER_CLASSES: dict[str, type[Layer]] = {
     name: getattr(layers, name) for name in layers.__all__ if name not in ("Input", "Layer")
@@ -39,6 +40,7 @@ NEUTRAL_ARGUMENTS: dict[str, tuple] = {
     "quantization_config": (None,),
     "activity_regularizer": (None,),
     "rms_scaling": (False,),
+    "bounding_box_format": (None,),
 }
 
 
@@ -167,7 +169,7 @@ def model_from_config(saved: dict[str, Any]) -> Model:
     try:
         if saved["class_name"] not in MODEL_CLASSES:
             raise UnsupportedLayersError([saved["class_name"]])
-        saved = in_keras_3(saved)
+        saved = in_keras_3(in_keras_2(saved))
         unsupported = list(_unsupported(saved))
         if unsupported:
             raise UnsupportedLayersError(unsupported, registrable=list(_registrable(saved)))

@@ -56,6 +56,7 @@ class KerasFile:
         model_config: `class_name` and `config` of a whole model, None in a file of weights.
         keras_version: the version that wrote the file, where it says so.
         backend: the library under Keras that wrote the file, where it says so.
+        is_keras_1: whether Keras 1 wrote the file.
     """
 
     layers: list[StoredLayer]
@@ -63,6 +64,7 @@ class KerasFile:
     model_config: dict[str, Any] | None = None
     keras_version: str | None = None
     backend: str | None = None
+    is_keras_1: bool = False
 
 
 def is_keras_file(path: Path) -> bool:
@@ -130,24 +132,26 @@ def _read_archive(contents: Contents) -> KerasFile:
 def _read_hdf5(contents: Contents) -> KerasFile:
     root = contents.groups[""]
     if "model_weights" in contents.groups:
-        weights = contents.groups["model_weights"]
-        return KerasFile(
-            layers=_layers_by_name(contents, "model_weights"),
-            by_path=False,
-            model_config=_config(root["model_config"]) if root.get("model_config") else None,
-            keras_version=root.get("keras_version") or weights.get("keras_version"),
-            backend=root.get("backend") or weights.get("backend"),
-        )
+        return _read_legacy(contents, "model_weights")
     if "layer_names" in root or "layer_names0" in root:
-        return KerasFile(
-            layers=_layers_by_name(contents, ""),
-            by_path=False,
-            keras_version=root.get("keras_version"),
-            backend=root.get("backend"),
-        )
+        return _read_legacy(contents, "")
     if "layers" in contents.groups or _DEPENDENCIES in contents.groups:
         return KerasFile(layers=_layers_by_path(contents), by_path=True)
     raise KerasFileError("The file holds no weights of a Keras model.")
+
+
+def _read_legacy(contents: Contents, group: str) -> KerasFile:
+    """A file as Keras 1 and 2 wrote them, its weights in a group; the root in a file of weights."""
+    attributes = contents.groups[group] | contents.groups[""]
+    version, config = attributes.get("keras_version"), attributes.get("model_config")
+    return KerasFile(
+        layers=_layers_by_name(contents, group),
+        by_path=False,
+        model_config=_config(config) if config else None,
+        keras_version=version,
+        backend=attributes.get("backend"),
+        is_keras_1=not version or version.startswith("1."),  # Files of weights did not say it.
+    )
 
 
 def _config(text: str) -> dict[str, Any]:

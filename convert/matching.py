@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kerastorch.engine import Layer, Model
 
 from .errors import KerasFileError, mismatch
+from .keras_1 import arrays_in_keras_2
 from .keras_files import KerasFile, StoredArray, StoredLayer
 from .report import LoadReport
 from .rules import Rule, rules_for
@@ -71,19 +72,24 @@ def match(
     for layer, stored in found.pairs:
         rules = rules_for(layer)
         expected = [tuple(rule.to_keras(_tensor(layer, rule.key)).shape) for rule in rules]
-        given = [stored_array.array.shape for stored_array in stored.arrays]
+        arrays = _arrays_of_today(layer, stored, file)
+        given = [array.shape for array in arrays]
         if expected != given:
             mismatched.append(f"{layer.name} {_sizes(expected)} from {stored.name} {_sizes(given)}")
             continue
         loaded.append(layer.name)
-        for rule, stored_array in zip(rules, stored.arrays, strict=True):
-            key = f"{prefixes[layer]}.{rule.key}"
-            assignments.append(Assignment(key, rule, stored_array.array))
+        for rule, array in zip(rules, arrays, strict=True):
+            assignments.append(Assignment(f"{prefixes[layer]}.{rule.key}", rule, array))
     report = LoadReport(
         model.name, name, found.matched_by, loaded, found.missing, found.unexpected, mismatched
     )
     check(report, by_name, skip_mismatch)
     return Match(assignments, report)
+
+
+def _arrays_of_today(layer: Layer, stored: StoredLayer, file: KerasFile) -> list[np.ndarray]:
+    arrays = [stored_array.array for stored_array in stored.arrays]
+    return arrays_in_keras_2(layer, arrays, file.is_keras_1, file.backend)
 
 
 def check(report: LoadReport, by_name: bool, skip_mismatch: bool) -> None:
@@ -153,6 +159,9 @@ def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:
     if set(names) == set(stored_names):
         stored = {layer.name: layer for layer in file.layers}
         return _open_nested("name", [(layer, stored[layer.name]) for layer in layers])
+    leaves = {layer.name: layer for layer in _leaves(model)}
+    if set(leaves) == set(stored_names):  # Keras 1 stored the layers of models within one by one.
+        return Pairing("name", [(leaves[layer.name], layer) for layer in file.layers], [], [])
     if len(layers) == len(file.layers):
         return _open_nested("order", list(zip(layers, file.layers, strict=True)))
     raise mismatch(

@@ -1013,3 +1013,196 @@ def with_head(k, classes, names):
     x = layers.Conv2D(6, 2, name=features)(x)
     x = layers.GlobalAveragePooling2D()(x)
     return k.models.Model(image, layers.Dense(classes, name=head)(x))
+
+
+def augmentations(k):
+    """Random layers, which pass their input on in inference."""
+    layers = k.layers
+    image = layers.Input((6, 5, 3))
+    return k.models.Model(
+        image,
+        [
+            layers.RandomFlip()(image),
+            layers.RandomFlip("horizontal", seed=1)(image),
+            layers.RandomRotation(0.2)(image),
+            layers.RandomRotation((-0.1, 0.3), fill_mode="constant", fill_value=0.5)(image),
+            layers.RandomZoom(0.2)(image),
+            layers.RandomZoom((-0.3, 0.2), 0.1, interpolation="nearest", seed=3)(image),
+            layers.RandomTranslation(0.2, (-0.1, 0.3), fill_mode="wrap")(image),
+            layers.RandomContrast(0.2)(image),
+            layers.RandomContrast((0.1, 0.9), value_range=(0, 1))(image),
+            layers.RandomBrightness(0.2)(image),
+            layers.RandomBrightness((-0.1, 0.3), value_range=(0, 1), seed=4)(image),
+            layers.RandomCrop(4, 3)(image),
+        ],
+    )
+
+
+# Ranges of one number leave nothing to chance.
+_MOVEMENTS = [
+    ("RandomRotation", {"factor": (0.13, 0.13)}),
+    ("RandomRotation", {"factor": (-0.38, -0.38)}),
+    ("RandomZoom", {"height_factor": (0.83, 0.83)}),
+    ("RandomZoom", {"height_factor": (-0.36, -0.36), "width_factor": (0.57, 0.57)}),
+    ("RandomTranslation", {"height_factor": (0.27, 0.27), "width_factor": (-0.83, -0.83)}),
+    ("RandomTranslation", {"height_factor": (-0.93, -0.93), "width_factor": (0.44, 0.44)}),
+]
+
+
+def movements(k):
+    """Augmentation by affine maps in training, which TensorFlow does in float32."""
+    image, outputs = k.layers.Input((8, 7, 3)), []
+    for fill in ("reflect", "wrap", "constant", "nearest"):
+        for interpolation in ("bilinear", "nearest"):
+            how = {"fill_mode": fill, "interpolation": interpolation, "fill_value": 0.5}
+            for name, arguments in _MOVEMENTS:
+                layer = getattr(k.layers, name)(**arguments, **how)
+                outputs.append(layer(image, training=True))
+    return k.models.Model(image, outputs)
+
+
+def recolourings(k):
+    """Augmentation of colours in training, whose ranges leave nothing to chance."""
+    layers = k.layers
+    image = layers.Input((8, 7, 3))
+    return k.models.Model(
+        image,
+        [
+            layers.RandomContrast((-0.3, 0.3), (-0.7, 0.8))(image, training=True),
+            layers.RandomBrightness((0.2, 0.2), (1, -0.5))(image, training=True),
+            layers.RandomBrightness((-0.1, -0.1))(image, training=True),
+        ],
+    )
+
+
+def croppings(k):
+    """The middle of images, and resizing that repeats or leaves out pixels."""
+    layers = k.layers
+    image = layers.Input((9, 8, 3))
+    how = {"interpolation": "nearest"}
+    return k.models.Model(
+        image,
+        [
+            layers.CenterCrop(4, 3)(image),
+            layers.CenterCrop(9, 8)(image),
+            layers.CenterCrop(6, 7)(image),
+            layers.Resizing(5, 13, **how)(image),
+            layers.Resizing(20, 4, antialias=True, **how)(image),
+            layers.Resizing(5, 6, crop_to_aspect_ratio=True, **how)(image),
+            layers.Resizing(11, 6, crop_to_aspect_ratio=True, **how)(image),
+            layers.Resizing(5, 6, pad_to_aspect_ratio=True, fill_value=0.5, **how)(image),
+            layers.Resizing(11, 6, pad_to_aspect_ratio=True, **how)(image),
+        ],
+    )
+
+
+def resizings(k):
+    """Resizing between pixels, which TensorFlow does in float32."""
+    layers, is_keras_2 = k.layers, not hasattr(k, "ops")
+    image = layers.Input((9, 8, 3))
+    sizes, kernels = [(5, 13), (21, 3), (9, 8)], ["bilinear", "bicubic", "area"]
+    kernels += ["lanczos3", "lanczos5"]
+    outputs = [layers.CenterCrop(*size)(image) for size in [(12, 5), (4, 10), (11, 14)]]
+    if is_keras_2:
+        kernels += ["gaussian", "mitchellcubic"]
+        settings = [{}, {"crop_to_aspect_ratio": True}]
+        outputs += [layers.RandomCrop(*size)(image) for size in [(5, 7), (12, 5)]]
+    else:
+        crops, pads = {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}
+        settings = [{}, {"antialias": True}, crops, {**pads, "fill_value": 0.5}]
+    for kernel in kernels:
+        for size in sizes:
+            for setting in settings:
+                outputs.append(layers.Resizing(*size, interpolation=kernel, **setting)(image))
+    return k.models.Model(image, outputs)
+
+
+def layers_of_keras_2(k):
+    """Layers that Keras 3 has not, or whose configs it writes in another way."""
+    layers = k.layers
+    image, vector = layers.Input((6, 5, 3)), layers.Input((6,))
+    return k.models.Model(
+        [image, vector],
+        [
+            layers.ThresholdedReLU()(image),
+            layers.ThresholdedReLU(theta=0.25)(vector),
+            layers.LeakyReLU()(image),
+            layers.LeakyReLU(alpha=0.2)(vector),
+            layers.ReLU(max_value=6.0, negative_slope=0.25, threshold=0.125)(image),
+            layers.ELU(alpha=0.3)(image),
+            layers.Softmax(axis=1)(image),
+            layers.PReLU(shared_axes=[1, 2])(image),
+            layers.Activation("swish")(image),
+            layers.Activation(k.activations.softplus)(image),
+            layers.Dense(3, activation=k.activations.gelu)(vector),
+            layers.SpatialDropout1D(0.5)(layers.Reshape((2, 3))(vector)),
+            layers.SpatialDropout2D(0.5)(image),
+            layers.UpSampling2D((2, 3))(image),
+            layers.experimental.SyncBatchNormalization()(image),
+            layers.BatchNormalization(synchronized=True)(image),
+            layers.RandomFlip("vertical")(image),
+            layers.RandomRotation(1.5)(image),
+            layers.RandomZoom((-0.3, 0.2), 1.5)(image),
+            layers.RandomTranslation(0.2, (-0.1, 0.3), fill_mode="wrap")(image),
+            layers.RandomContrast(0.2)(image),
+            layers.RandomContrast((0.1, 0.9), seed=3)(image),
+            layers.RandomBrightness(0.2)(image),
+            layers.CenterCrop(4, 3)(image),
+            layers.Resizing(5, 13, interpolation="nearest")(image),
+            layers.Rescaling(1 / 255, offset=-0.5)(image),
+        ],
+    )
+
+
+def of_the_time_of_keras_1(k):
+    """Layers that Keras 1 had, in its functional form."""
+    layers = k.layers
+    image, vector = layers.Input((13, 11, 3), name="image"), layers.Input((4,), name="vector")
+    x = layers.ZeroPadding2D(((1, 0), (2, 1)), name="pad")(image)
+    x = layers.Conv2D(4, (3, 2), strides=(2, 1), padding="same", name="conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-4, name="norm")(x)
+    x = layers.LeakyReLU(0.2, name="leaky")(x)
+    y = layers.Conv2D(4, 3, dilation_rate=(2, 2), padding="same", activation="tanh", name="wide")(x)
+    x = layers.Average(name="ave")(
+        [layers.Add(name="sum")([x, y]), layers.Maximum(name="max")([x, y])]
+    )
+    x = layers.SeparableConv2D(5, 3, use_bias=False, depth_multiplier=2, name="separable")(x)
+    x = layers.MaxPooling2D((2, 2), name="pool")(x)
+    x = layers.Dropout(0.25, name="drop")(x)
+    x = layers.Conv2DTranspose(5, (2, 3), name="transposed")(x)
+    x = layers.UpSampling2D((2, 1), name="larger")(x)
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(4, activation="relu", name="features")(x)
+    x = layers.Multiply(name="mul")([x, layers.ELU(0.5, name="elu")(vector)])
+    x = layers.Concatenate(name="concat")([x, layers.Dense(3, name="other")(vector)])
+    return k.models.Model([image, vector], layers.Dense(2, activation="softmax", name="end")(x))
+
+
+def sequence_of_the_time_of_keras_1(k):
+    """A Sequential over sequences, with 1-D layers that Keras 1 had."""
+    layers = k.layers
+    return k.models.Sequential(
+        [
+            layers.Input((17, 4)),
+            layers.Conv1D(6, 3, strides=2, activation="relu", name="conv"),
+            layers.MaxPooling1D(2, strides=1, name="pool"),
+            layers.Conv1D(6, 2, padding="same", name="square"),
+            layers.UpSampling1D(2, name="larger"),
+            layers.GlobalMaxPooling1D(name="largest"),
+            layers.RepeatVector(3, name="repeat"),
+            layers.Permute((2, 1), name="turn"),
+            layers.Flatten(name="flat"),
+            layers.Dense(3, name="end"),
+        ],
+        name="sequence",
+    )
+
+
+def in_both_orders_of_keras_1(k):
+    """What means the same with channels last and, in Keras 1, with channels first."""
+    layers = k.layers
+    image = layers.Input((9, 7, 3), name="image")
+    x = layers.Conv2D(4, (3, 2), activation="relu", name="conv")(image)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Conv2DTranspose(4, (2, 3), name="transposed")(x)
+    return k.models.Model(image, layers.MaxPooling2D((2, 2), name="pool")(x))
