@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kerastorch.engine import Model
 from kerastorch.engine.layer import is_batch_count
+from kerastorch.layers import BatchNormalization
 
 from .config import model_from_config
 from .errors import KerasFileError, reading
@@ -135,8 +136,16 @@ def _weights_for(
     """The tensors for a model, views of the mapped file."""
     if file is None:
         return read_safetensors(model, path, by_name, skip_mismatch)
-    assignments, report = match(model, file, path.name, by_name, skip_mismatch)
+    assignments, report, epsilon = match(model, file, path.name, by_name, skip_mismatch)
+    if epsilon is not None:
+        _set_epsilon(model, epsilon)
     return {assignment.key: assignment.tensor() for assignment in assignments}, report
+
+
+def _set_epsilon(model: Model, epsilon: float) -> None:
+    for module in model.modules():
+        if isinstance(module, BatchNormalization):
+            module.epsilon = module.eps = epsilon
 
 
 def _open(path: Path, file: KerasFile | None) -> tuple[Model, Weights]:

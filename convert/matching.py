@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kerastorch.applications.registry import older_network
 from kerastorch.engine import Layer, Model
 
 from .errors import KerasFileError, mismatch
@@ -39,13 +40,22 @@ class Pairing(NamedTuple):
     pairs: list[tuple[Layer, StoredLayer]]
     missing: list[str]
     unexpected: list[str]
+    epsilon: float | None = None
 
 
 class Match(NamedTuple):
-    """What of a file goes where in a model."""
+    """What of a file goes where in a model.
+
+    Attributes:
+        assignments: an array for each tensor.
+        report: what is left on both sides.
+        epsilon: that of the batch normalisations that the weights were trained with, where it is
+            not the model's.
+    """
 
     assignments: list[Assignment]
     report: LoadReport
+    epsilon: float | None = None
 
 
 def match(
@@ -84,7 +94,11 @@ def match(
         model.name, name, found.matched_by, loaded, found.missing, found.unexpected, mismatched
     )
     check(report, by_name, skip_mismatch)
-    return Match(assignments, report)
+    if found.epsilon is not None:
+        report.notes.append(
+            f"The weights are of an older network of other names; epsilon is now {found.epsilon}."
+        )
+    return Match(assignments, report, found.epsilon)
 
 
 def _arrays_of_today(layer: Layer, stored: StoredLayer, file: KerasFile) -> list[np.ndarray]:
@@ -159,6 +173,12 @@ def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:
     if set(names) == set(stored_names):
         stored = {layer.name: layer for layer in file.layers}
         return _open_nested("name", [(layer, stored[layer.name]) for layer in layers])
+    older = older_network(stored_names)
+    if older is not None:
+        renamed = {older.name_today(layer.name): layer for layer in file.layers}
+        if set(names) == set(renamed):
+            pairs = [(layer, renamed[layer.name]) for layer in layers]
+            return _open_nested("name", pairs)._replace(epsilon=older.epsilon)
     leaves = {layer.name: layer for layer in _leaves(model)}
     if set(leaves) == set(stored_names):  # Keras 1 stored the layers of models within one by one.
         return Pairing("name", [(leaves[layer.name], layer) for layer in file.layers], [], [])

@@ -1015,6 +1015,13 @@ def with_head(k, classes, names):
     return k.models.Model(image, layers.Dense(classes, name=head)(x))
 
 
+def _brightness(k, *arguments, **keywords):
+    """Keras cannot write into a file the list that this layer keeps."""
+    layer = k.layers.RandomBrightness(*arguments, **keywords)
+    layer.value_range = tuple(layer.value_range)
+    return layer
+
+
 def augmentations(k):
     """Random layers, which pass their input on in inference."""
     layers = k.layers
@@ -1031,8 +1038,8 @@ def augmentations(k):
             layers.RandomTranslation(0.2, (-0.1, 0.3), fill_mode="wrap")(image),
             layers.RandomContrast(0.2)(image),
             layers.RandomContrast((0.1, 0.9), value_range=(0, 1))(image),
-            layers.RandomBrightness(0.2)(image),
-            layers.RandomBrightness((-0.1, 0.3), value_range=(0, 1), seed=4)(image),
+            _brightness(k, 0.2)(image),
+            _brightness(k, (-0.1, 0.3), value_range=(0, 1), seed=4)(image),
             layers.RandomCrop(4, 3)(image),
         ],
     )
@@ -1057,7 +1064,7 @@ def movements(k):
             how = {"fill_mode": fill, "interpolation": interpolation, "fill_value": 0.5}
             for name, arguments in _MOVEMENTS:
                 layer = getattr(k.layers, name)(**arguments, **how)
-                outputs.append(layer(image, training=True))
+                outputs.append(layer(image))
     return k.models.Model(image, outputs)
 
 
@@ -1068,9 +1075,9 @@ def recolourings(k):
     return k.models.Model(
         image,
         [
-            layers.RandomContrast((-0.3, 0.3), (-0.7, 0.8))(image, training=True),
-            layers.RandomBrightness((0.2, 0.2), (1, -0.5))(image, training=True),
-            layers.RandomBrightness((-0.1, -0.1))(image, training=True),
+            layers.RandomContrast((-0.3, 0.3), (-0.7, 0.8))(image),
+            _brightness(k, (0.25, 0.25), (1, -0.5))(image),
+            _brightness(k, (-0.125, -0.125))(image),
         ],
     )
 
@@ -1100,7 +1107,7 @@ def resizings(k):
     """Resizing between pixels, which TensorFlow does in float32."""
     layers, is_keras_2 = k.layers, not hasattr(k, "ops")
     image = layers.Input((9, 8, 3))
-    sizes, kernels = [(5, 13), (21, 3), (9, 8)], ["bilinear", "bicubic", "area"]
+    sizes, kernels = [(7, 9), (13, 6), (9, 8)], ["bilinear", "bicubic", "area"]
     kernels += ["lanczos3", "lanczos5"]
     outputs = [layers.CenterCrop(*size)(image) for size in [(12, 5), (4, 10), (11, 14)]]
     if is_keras_2:
@@ -1206,3 +1213,44 @@ def in_both_orders_of_keras_1(k):
     x = layers.BatchNormalization(name="norm")(x)
     x = layers.Conv2DTranspose(4, (2, 3), name="transposed")(x)
     return k.models.Model(image, layers.MaxPooling2D((2, 2), name="pool")(x))
+
+
+def modes(k):
+    """Layers that act in training, and one that was asked to always."""
+    layers = k.layers
+    image = layers.Input((6, 5, 3))
+    outputs = [
+        layer(image)
+        for layer in (layers.Dropout(0.5), layers.GaussianNoise(0.5), layers.RandomRotation(0.3))
+    ]
+    return k.models.Model(image, [*outputs, layers.Dropout(0.5)(image, training=True)])
+
+
+def resnet50_before_keras_2_3(k, include_top):
+    """ResNet50 with the names, the epsilon and the order of layers of its first years."""
+    layers = k.layers
+
+    def convolved(x, filters, size, name, **arguments):
+        x = layers.Conv2D(filters, size, name=f"res{name}", **arguments)(x)
+        return layers.BatchNormalization(name=f"bn{name}")(x)
+
+    image = layers.Input((45, 38, 3))
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
+    x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
+    x = layers.Activation("relu")(layers.BatchNormalization(name="bn_conv1")(x))
+    x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1, name="pool1_pad")(x))
+    for stage, blocks in zip((2, 3, 4, 5), ("abc", "abcd", "abcdef", "abc"), strict=True):
+        filters = 2 ** (stage + 4)
+        for block in blocks:
+            strides = 2 if block == "a" and stage > 2 else 1
+            branch = f"{stage}{block}_branch"
+            y = convolved(x, filters, 1, f"{branch}2a", strides=strides)
+            y = convolved(layers.Activation("relu")(y), filters, 3, f"{branch}2b", padding="same")
+            y = convolved(layers.Activation("relu")(y), 4 * filters, 1, f"{branch}2c")
+            if block == "a":
+                x = convolved(x, 4 * filters, 1, f"{branch}1", strides=strides)
+            x = layers.Activation("relu")(layers.add([y, x]))
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        x = layers.Dense(1000, activation="softmax", name="fc1000")(x)
+    return k.models.Model(image, x, name="resnet50")

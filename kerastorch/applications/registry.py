@@ -103,6 +103,34 @@ def register_model(
     return register
 
 
+@dataclass(frozen=True)
+class OlderNetwork:
+    """A network that weights were published for before its layers got the names of today.
+
+    Attributes:
+        marker: a layer that only this network has.
+        name_today: gives the name that a layer of it has today.
+        epsilon: that of its batch normalisations, where it is another.
+    """
+
+    marker: str
+    name_today: Callable[[str], str]
+    epsilon: float
+
+
+_OLDER_NETWORKS: list[OlderNetwork] = []
+
+
+def register_older_network(network: OlderNetwork) -> None:
+    """Makes `load_weights` recognise the weights of an older network."""
+    _OLDER_NETWORKS.append(network)
+
+
+def older_network(layer_names: list[str]) -> OlderNetwork | None:
+    """The older network that has layers of these names."""
+    return next((network for network in _OLDER_NETWORKS if network.marker in layer_names), None)
+
+
 def list_models() -> list[str]:
     """The names that `create_model` knows, sorted."""
     return sorted(_RECORDS)

@@ -1,5 +1,7 @@
 """ResNet: residual networks of bottleneck blocks (He et al., 2015)."""
 
+import re
+
 from ..engine import Model
 from ..layers import (
     Activation,
@@ -13,7 +15,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
-from .registry import Family, register_model
+from .registry import Family, OlderNetwork, register_model, register_older_network
 
 FAMILY = Family(
     default_size=224,
@@ -144,6 +146,29 @@ def ResNet152(
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
     stack_fn = stack_v1((3, 8, 36, 3))
     return ResNet(stack_fn, False, True, *shared, classifier_activation, name, "resnet152")
+
+
+def _name_since_keras_2_3(name):
+    """`res4f_branch2c` is `conv4_block6_3_conv` today; the shortcut's `branch1` is its 0."""
+    match = re.fullmatch(r"(res|bn)(\d)([a-z])_branch(\d[abc]?)", name)
+    if match is None:
+        return {
+            "conv1": "conv1_conv",
+            "bn_conv1": "conv1_bn",
+            "fc1000": "predictions",
+        }.get(name, name)
+    kind, stage, block, branch = match.groups()
+    number = {"1": 0, "2a": 1, "2b": 2, "2c": 3}[branch]
+    return f"conv{stage}_block{ord(block) - ord('a') + 1}_{number}_{_KINDS[kind]}"
+
+
+_KINDS = {"res": "conv", "bn": "bn"}
+
+# ResNet50 as Keras had it before 2.3 (keras-applications before 1.0.8): the same convolutions, but
+# Keras's default epsilon. Its published weights are stored under the file name of today's.
+register_older_network(
+    OlderNetwork(marker="res2a_branch2a", name_today=_name_since_keras_2_3, epsilon=1e-3)
+)
 
 
 def preprocess_input(x, data_format=None):
