@@ -13,31 +13,49 @@ import numpy as np
 from kerastorch.engine import Layer
 from kerastorch.engine.layer import keras_class
 
+from .errors import UnsupportedLayersError
+
 Data = dict[str, Any]
 
-_CLASSES = {
-    "AtrousConvolution1D": "Conv1D",
-    "AtrousConvolution2D": "Conv2D",
-    "Convolution1D": "Conv1D",
-    "Convolution2D": "Conv2D",
-    "Deconvolution2D": "Conv2DTranspose",
-    "SeparableConvolution2D": "SeparableConv2D",
-}
-_ARGUMENTS = {
-    "atrous_rate": "dilation_rate",
-    "bias": "use_bias",
-    "border_mode": "padding",
-    "filter_length": "kernel_size",
-    "init": "kernel_initializer",
-    "length": "size",
+_CONVOLUTION = {
     "nb_filter": "filters",
-    "output_dim": "units",
-    "p": "rate",
-    "pool_length": "pool_size",
-    "sigma": "stddev",
-    "stride": "strides",
-    "subsample": "strides",
-    "subsample_length": "strides",
+    "init": "kernel_initializer",
+    "border_mode": "padding",
+    "bias": "use_bias",
+    "atrous_rate": "dilation_rate",
+}
+_CONVOLUTION_1D = {**_CONVOLUTION, "filter_length": "kernel_size", "subsample_length": "strides"}
+_CONVOLUTION_2D = {**_CONVOLUTION, "subsample": "strides", "dim_ordering": "data_format"}
+_POOLING_1D = {"pool_length": "pool_size", "stride": "strides", "border_mode": "padding"}
+_POOLING_2D = {"border_mode": "padding", "dim_ordering": "data_format"}
+_RATE = {"p": "rate"}
+_ORDERING = {"dim_ordering": "data_format"}
+
+# The class of Keras 2 that a class of Keras 1 is, and the arguments that have other names.
+_RENAMED = {
+    "AtrousConvolution1D": ("Conv1D", _CONVOLUTION_1D),
+    "AtrousConvolution2D": ("Conv2D", _CONVOLUTION_2D),
+    "AveragePooling1D": ("AveragePooling1D", _POOLING_1D),
+    "AveragePooling2D": ("AveragePooling2D", _POOLING_2D),
+    "Convolution1D": ("Conv1D", _CONVOLUTION_1D),
+    "Convolution2D": ("Conv2D", _CONVOLUTION_2D),
+    "Deconvolution2D": ("Conv2DTranspose", _CONVOLUTION_2D),
+    "Dense": (
+        "Dense",
+        {"output_dim": "units", "init": "kernel_initializer", "bias": "use_bias"},
+    ),
+    "Dropout": ("Dropout", _RATE),
+    "GaussianDropout": ("GaussianDropout", _RATE),
+    "GaussianNoise": ("GaussianNoise", {"sigma": "stddev"}),
+    "GlobalAveragePooling2D": ("GlobalAveragePooling2D", _ORDERING),
+    "GlobalMaxPooling2D": ("GlobalMaxPooling2D", _ORDERING),
+    "MaxPooling1D": ("MaxPooling1D", _POOLING_1D),
+    "MaxPooling2D": ("MaxPooling2D", _POOLING_2D),
+    "PReLU": ("PReLU", {"init": "alpha_initializer"}),
+    "SeparableConvolution2D": ("SeparableConv2D", _CONVOLUTION_2D),
+    "SpatialDropout1D": ("SpatialDropout1D", _RATE),
+    "SpatialDropout2D": ("SpatialDropout2D", {**_RATE, **_ORDERING}),
+    "UpSampling1D": ("UpSampling1D", {"length": "size"}),
 }
 # What concerns training, and what Keras 2 infers.
 _DROPPED = {
@@ -45,19 +63,15 @@ _DROPPED = {
     "W_regularizer",
     "b_constraint",
     "b_regularizer",
-    "beta_init",
-    "beta_regularizer",
     "depthwise_constraint",
     "depthwise_regularizer",
-    "gamma_init",
-    "gamma_regularizer",
     "input_dim",
-    "input_dtype",
     "input_length",
     "output_shape",
     "pointwise_constraint",
     "pointwise_regularizer",
 }
+_DROPPED_OF_NORMALIZATION = {"beta_init", "beta_regularizer", "gamma_init", "gamma_regularizer"}
 _INITIALIZERS = {
     "normal": "random_normal",
     "one": "ones",
@@ -68,7 +82,6 @@ _DATA_FORMATS = {"tf": "channels_last", "th": "channels_first"}
 _MERGES = {
     "ave": "Average",
     "concat": "Concatenate",
-    "cos": "Dot",
     "dot": "Dot",
     "max": "Maximum",
     "mul": "Multiply",
@@ -78,18 +91,12 @@ _MODELS = ("Model", "Sequential")
 
 
 def in_keras_2(saved: Data) -> Data:
-    """The `class_name` and `config` of a model as Keras 2 writes them, if Keras 1 wrote them."""
+    """The `class_name` and `config` of a model as Keras 2 writes them.
+
+    Only what Keras 1 alone wrote is changed.
+    """
     orderings = {layer["config"].get("dim_ordering") for layer in _layers_within(saved)}
-    return _translate(saved, "th" in orderings) if _is_old(saved) else saved
-
-
-def _is_old(saved: Data) -> bool:
-    """Whether any layer has an argument or a class that only Keras 1 has."""
-    old = {*_ARGUMENTS, "dim_ordering", "input_dtype", "mode"} - {"p", "size", "length", "stride"}
-    return any(
-        layer["class_name"] in (*_CLASSES, "Merge") or not old.isdisjoint(layer["config"])
-        for layer in _layers_within(saved)
-    )
+    return _translate(saved, "th" in orderings)
 
 
 def _layers_within(saved: Data) -> Iterator[Data]:
@@ -115,28 +122,34 @@ def _translate(saved: Data, channels_first: bool) -> Data:
             # Keras 1 took the values as they lay; the Flatten of today puts channels last first.
             reshape = {"trainable": True, **config, "target_shape": [-1]}
             return {**saved, "class_name": "Reshape", "config": reshape}
-    class_name = _CLASSES.get(saved["class_name"], saved["class_name"])
-    return {**saved, "class_name": class_name, "config": _layer_config(class_name, config)}
+    return {**saved, **_layer(saved["class_name"], config)}
 
 
-def _layer_config(class_name: str, config: Data) -> Data:
-    config = {
-        _ARGUMENTS.get(key, key): value for key, value in config.items() if key not in _DROPPED
-    }
-    if "nb_row" in config:
-        config["kernel_size"] = [config.pop("nb_row"), config.pop("nb_col")]
-    if "dim_ordering" in config:
-        config["data_format"] = _DATA_FORMATS[config.pop("dim_ordering")]
-    if "kernel_initializer" in config:
-        name = config.pop("kernel_initializer")
-        key = "alpha_initializer" if class_name == "PReLU" else "kernel_initializer"
-        if class_name != "SeparableConv2D":
-            config[key] = _INITIALIZERS.get(name, name)
+def _layer(class_name: str, config: Data) -> Data:
+    config = {key: value for key, value in config.items() if key != "input_dtype"}
     if class_name == "BatchNormalization" and config.get("mode") == 0:
-        del config["mode"]  # The others normalise otherwise and are found to be unsupported.
+        # The other modes normalise otherwise and are found to be unsupported.
+        config = _without(config, {"mode", *_DROPPED_OF_NORMALIZATION})
     if class_name == "ZeroPadding2D":
         config["padding"] = _padding(config["padding"])
-    return config
+    new_name, arguments = _RENAMED.get(class_name, (class_name, {}))
+    if not arguments.keys() & config.keys():
+        return {"class_name": class_name, "config": config}
+    config = {arguments.get(key, key): value for key, value in _without(config, _DROPPED).items()}
+    if "nb_row" in config:
+        config["kernel_size"] = [config.pop("nb_row"), config.pop("nb_col")]
+    if "data_format" in config:
+        config["data_format"] = _DATA_FORMATS[config["data_format"]]
+    for key in ("kernel_initializer", "alpha_initializer"):
+        if key in config:
+            config[key] = _INITIALIZERS.get(config[key], config[key])
+    if new_name == "SeparableConv2D":  # It has one for each of its kernels.
+        config.pop("kernel_initializer", None)
+    return {"class_name": new_name, "config": config}
+
+
+def _without(config: Data, keys: set[str]) -> Data:
+    return {key: value for key, value in config.items() if key not in keys}
 
 
 def _padding(padding: Any) -> Any:
@@ -150,13 +163,13 @@ def _padding(padding: Any) -> Any:
 def _merge(config: Data) -> Data:
     """The layer of Keras 2 that a Merge of some mode is."""
     mode = config["mode"]
-    if mode not in _MERGES:  # a function
+    if mode not in _MERGES:  # "cos", whose formula is another for each rank, or a function
         return {"class_name": f"Merge(mode={mode!r:.40})"}
     merged: Data = {"name": config["name"], "trainable": True}
     if mode == "concat":
         merged["axis"] = config["concat_axis"]
-    if mode in ("dot", "cos"):
-        merged |= {"axes": config["dot_axes"], "normalize": mode == "cos"}
+    if mode == "dot":
+        merged["axes"] = config["dot_axes"]
     return {"class_name": _MERGES[mode], "config": merged}
 
 
@@ -176,6 +189,8 @@ def _merged_branches(stack: Sequence[Data], channels_first: bool) -> Data:
     layers: list[Data] = []
     ends = []
     for branch in merge["config"]["layers"]:
+        if branch["class_name"] != "Sequential":
+            raise UnsupportedLayersError([f"Merge of a {branch['class_name']} in a Sequential"])
         chain = [_translate(layer, channels_first) for layer in branch["config"]]
         first = chain[0]["config"]
         source = {"batch_input_shape": first["batch_input_shape"], "name": f"{first['name']}_input"}

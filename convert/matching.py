@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -240,28 +241,55 @@ def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
 
     Where Keras made the layer in a Sequential, the names of the models around it come first.
     """
-    layers = {layer.name: layer for layer in _leaves(model)}
+    layers = dict(_leaves_by_place(model))
+    places: dict[str, list[str]] = {}
+    for place, layer in layers.items():
+        places.setdefault(layer.name, []).append(place)
     arrays: dict[str, list[StoredArray]] = {}
     for array in stored.arrays:
         place = array.name.split(f"{stored.name}/", 1)[1].rpartition("/")[0]
-        arrays.setdefault(_last_name(place, layers), []).append(array)
+        arrays.setdefault(_place_of_layer(place, places), []).append(array)
     return Pairing(
         "name",
         [
-            (layer, StoredLayer(f"{stored.name}/{name}", tuple(arrays[name])))
-            for name, layer in layers.items()
-            if name in arrays
+            (layer, StoredLayer(f"{stored.name}/{place}", tuple(arrays[place])))
+            for place, layer in layers.items()
+            if place in arrays
         ],
-        [name for name in layers if name not in arrays],
-        [name for name in arrays if name not in layers],
+        [place for place in layers if place not in arrays],
+        [place for place in arrays if place not in layers],
     )
 
 
-def _last_name(place: str, known: Container[str]) -> str:
-    """The layer's name at the end of a place; names of models come first, and some contain `/`."""
-    parts = place.split("/")
+def _leaves_by_place(model: Model, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """The layers within that have weights, under the names of the models around them and theirs."""
+    for layer in _keras_layers(model):
+        if isinstance(layer, Model):
+            yield from _leaves_by_place(layer, f"{prefix}{layer.name}/")
+        elif rules_for(layer):
+            yield f"{prefix}{layer.name}", layer
+
+
+def _place_of_layer(stored: str, places: dict[str, list[str]]) -> str:
+    """The place that a stored name stands for, or the stored name if there is none.
+
+    The layer's name is its end, and may contain `/`. Of several layers of this name it is the one
+    whose place has the longest end in common with it.
+    """
+    parts = stored.split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
-    return next((end for end in ends if end in known), place)
+    name = next((end for end in ends if end in places), None)
+    if name is None:
+        return stored
+    best, *others = sorted(places[name], key=lambda place: _common_end(place, stored), reverse=True)
+    if others and _common_end(best, stored) == _common_end(others[0], stored):
+        raise KerasFileError(f"Several layers may be the stored {stored!r}.")
+    return best
+
+
+def _common_end(place: str, other: str) -> int:
+    pairs = zip(reversed(place.split("/")), reversed(other.split("/")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _keras_layers(model: Model) -> Iterator[Layer]:
@@ -276,11 +304,7 @@ def _keras_layers(model: Model) -> Iterator[Layer]:
 
 def _leaves(model: Model) -> Iterator[Layer]:
     """The layers within that have weights, also those of models within."""
-    for layer in _keras_layers(model):
-        if isinstance(layer, Model):
-            yield from _leaves(layer)
-        elif rules_for(layer):
-            yield layer
+    return (layer for _, layer in _leaves_by_place(model))
 
 
 def _has_weights(layer: Layer) -> bool:

@@ -1057,7 +1057,7 @@ _MOVEMENTS = [
 
 
 def movements(k):
-    """Augmentation by affine maps in training, which TensorFlow does in float32."""
+    """Augmentation by affine maps, which TensorFlow does in float32."""
     image, outputs = k.layers.Input((8, 7, 3)), []
     for fill in ("reflect", "wrap", "constant", "nearest"):
         for interpolation in ("bilinear", "nearest"):
@@ -1069,14 +1069,14 @@ def movements(k):
 
 
 def recolourings(k):
-    """Augmentation of colours in training, whose ranges leave nothing to chance."""
+    """Augmentation of colours, whose ranges leave nothing to chance; Keras draws in float32."""
     layers = k.layers
     image = layers.Input((8, 7, 3))
     return k.models.Model(
         image,
         [
-            layers.RandomContrast((-0.3, 0.3), (-0.7, 0.8))(image),
-            _brightness(k, (0.25, 0.25), (1, -0.5))(image),
+            layers.RandomContrast((-0.25, 0.25), (0.1, 0.8))(image),
+            _brightness(k, (0.25, 0.25), (1, 0))(image),
             _brightness(k, (-0.125, -0.125))(image),
         ],
     )
@@ -1147,13 +1147,6 @@ def layers_of_keras_2(k):
             layers.UpSampling2D((2, 3))(image),
             layers.experimental.SyncBatchNormalization()(image),
             layers.BatchNormalization(synchronized=True)(image),
-            layers.RandomFlip("vertical")(image),
-            layers.RandomRotation(1.5)(image),
-            layers.RandomZoom((-0.3, 0.2), 1.5)(image),
-            layers.RandomTranslation(0.2, (-0.1, 0.3), fill_mode="wrap")(image),
-            layers.RandomContrast(0.2)(image),
-            layers.RandomContrast((0.1, 0.9), seed=3)(image),
-            layers.RandomBrightness(0.2)(image),
             layers.CenterCrop(4, 3)(image),
             layers.Resizing(5, 13, interpolation="nearest")(image),
             layers.Rescaling(1 / 255, offset=-0.5)(image),
@@ -1254,3 +1247,41 @@ def resnet50_before_keras_2_3(k, include_top):
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = layers.Dense(1000, activation="softmax", name="fc1000")(x)
     return k.models.Model(image, x, name="resnet50")
+
+
+def same_names_within(k):
+    """Two Sequentials with layers of the same names in a model that stands in another."""
+    layers = k.layers
+    outer, inner = layers.Input((9, 7, 3)), layers.Input((9, 7, 3))
+    branches = [
+        k.models.Sequential(
+            [
+                layers.Input((9, 7, 3)),
+                layers.Conv2D(3, 1, name="conv"),
+                layers.BatchNormalization(name="norm"),
+            ],
+            name=name,
+        )
+        for name in ("left", "right")
+    ]
+    base = k.models.Model(inner, layers.Add()([branch(inner) for branch in branches]), name="base")
+    return k.models.Model(outer, layers.GlobalAveragePooling2D()(base(outer)))
+
+
+def augmentations_of_keras_2(k):
+    """Random layers with arguments that Keras 3 would refuse or take for others."""
+    layers = k.layers
+    image = layers.Input((6, 5, 3))
+    return k.models.Model(
+        image,
+        [
+            layers.RandomFlip("vertical")(image),
+            layers.RandomRotation(1.5)(image),
+            layers.RandomZoom((-0.3, 0.2), (0.1, 1.5))(image),
+            layers.RandomTranslation(0.2, (-0.1, 0.3), fill_mode="wrap")(image),
+            layers.RandomContrast(0.2)(image),
+            layers.RandomContrast((0.1, 0.9), seed=3)(image),
+            layers.RandomBrightness(0.2)(image),
+            layers.RandomBrightness((-0.1, 0.3), value_range=(0, 1))(image),
+        ],
+    )

@@ -33,6 +33,7 @@ ARGUMENTS = {
     "use_bias": "bias",
     "rate": "p",
 }
+WITHOUT_ORDERING = ("Flatten", "GlobalMaxPooling1D", "UpSampling2D", "ZeroPadding2D")
 KEPT = ("name", "trainable", "batch_input_shape", "epsilon", "momentum", "axis", "alpha", "size")
 KEPT += ("activation", "depth_multiplier", "pool_size", "dims", "n")
 
@@ -43,7 +44,7 @@ def old_config(class_name, config, ordering):
     old |= {ARGUMENTS[key]: config[key] for key in ARGUMENTS if key in config}
     if "kernel_size" in config and class_name != "Conv1D":
         old["nb_row"], old["nb_col"] = config["kernel_size"]
-    if "data_format" in config and class_name not in ("UpSampling2D", "Flatten", "ZeroPadding2D"):
+    if "data_format" in config and class_name not in WITHOUT_ORDERING:
         old["dim_ordering"] = ordering
     match class_name:
         case "Conv1D":
@@ -241,3 +242,39 @@ def test_what_has_no_counterpart_is_listed():
 def assert_outputs(model, inputs, expected):
     outputs = model.predict(inputs if len(inputs) > 1 else inputs[0])
     assert parity.relative_error([outputs], expected) <= parity.TOLERANCE
+
+
+def test_arguments_of_users_layers_stay():
+    """Keras 1's names of arguments mean something else in other layers."""
+
+    @kerastorch.register_layer("Blur")
+    class Blur(kerastorch.Layer):
+        def __init__(self, sigma, p=1, name=None):
+            super().__init__(name=name)
+            self.sigma, self.p = sigma, p
+
+        def compute_output_shape(self, shape):
+            return shape
+
+        def forward(self, x):
+            return x * self.sigma
+
+    stack = [
+        {"class_name": "InputLayer", "config": {"name": "vector", "batch_shape": [None, 4]}},
+        {"class_name": "Blur", "config": {"name": "blur", "sigma": 3, "p": 2}},
+    ]
+    blur = rebuilt({"class_name": "Sequential", "config": {"layers": stack}}).layers[0]
+    assert (blur.sigma, blur.p) == (3, 2)
+
+
+@pytest.mark.parametrize("branch", ["Model", "Sequential"])
+def test_merges_that_mean_something_else(branch):
+    branches = [
+        {"class_name": branch, "config": [dense("left", 3, batch_input_shape=[None, 4])]},
+        {"class_name": branch, "config": [dense("right", 3, batch_input_shape=[None, 4])]},
+    ]
+    if branch == "Model":
+        branches = [{"class_name": "Model", "config": {"layers": []}}] * 2
+    merge = {"name": "merge_1", "mode": "cos", "dot_axes": 1, "layers": branches}
+    with pytest.raises(UnsupportedLayersError, match="Merge"):
+        rebuilt({"class_name": "Sequential", "config": [{"class_name": "Merge", "config": merge}]})

@@ -1,0 +1,66 @@
+"""Legacy files whose attributes, groups or states of training differ from what is written today."""
+
+import h5py
+import numpy as np
+import pytest
+
+import kerastorch
+from tests import builders, parity
+
+pytestmark = pytest.mark.usefixtures("beside_oracle")
+
+
+def rewrite_names(path, write):
+    """Replaces each attribute that holds names by what `write(attributes, key, names)` makes."""
+    with h5py.File(path, "r+") as file:
+        groups = [file["model_weights"]]
+        file["model_weights"].visititems(lambda _, item: groups.append(item))
+        for attributes in (group.attrs for group in groups):
+            for key in ("layer_names", "weight_names"):
+                if key in attributes:
+                    names = [x.decode() if isinstance(x, bytes) else x for x in attributes[key]]
+                    del attributes[key]
+                    write(attributes, key, names)
+
+
+def as_text(attributes, key, names):
+    attributes.create(key, names, dtype=h5py.string_dtype())
+
+
+def as_bytes(attributes, key, names):
+    attributes[key] = np.array([name.encode() for name in names], "S64")
+
+
+def in_chunks(attributes, key, names):
+    for number, start in enumerate(range(0, max(len(names), 1), 2)):
+        attributes[f"{key}{number}"] = [name.encode() for name in names[start : start + 2]]
+
+
+def same(attributes, key, names):
+    attributes[key] = [name.encode() for name in names]
+
+
+def without_version(path):
+    with h5py.File(path, "r+") as file:
+        for attributes in (file.attrs, file["model_weights"].attrs):
+            for key in ("keras_version", "backend"):
+                if key in attributes:
+                    del attributes[key]
+
+
+@pytest.mark.parametrize("write", [as_text, as_bytes, in_chunks, same])
+@pytest.mark.parametrize("builder", ["nested", "same_names_within"])
+def test_attributes(oracle, tmp_path, builder, write):
+    path = tmp_path / "whole.h5"
+    oracle.ask("build", builder=builder, arguments={})
+    oracle.ask("save", path=str(path))
+    rewrite_names(path, write)
+    if write is same:
+        without_version(path)
+    images = parity.random_arrays(getattr(builders, builder)(kerastorch).inputs, batch=2)
+    expected = oracle.ask("predict", inputs=images)
+    model = kerastorch.load_model(path)
+    twin = getattr(builders, builder)(kerastorch)
+    assert twin.load_weights(path).is_complete
+    for opened in (model, twin):
+        assert parity.relative_error(opened.predict(images), expected) <= parity.TOLERANCE
