@@ -41,6 +41,7 @@ NEUTRAL_ARGUMENTS: dict[str, tuple] = {
     "activity_regularizer": (None,),
     "rms_scaling": (False,),
     "bounding_box_format": (None,),
+    "noise_shape": (None,),  # of SpatialDropout, as Keras 2 writes it
 }
 
 

@@ -13,9 +13,15 @@ Data = dict[str, Any]
 _MEANINGLESS = {
     "DepthwiseConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
     "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "BatchNormalization": ("adjustment", "fused", "virtual_batch_size"),
 }
 _RENAMED_ARGUMENTS = {"LeakyReLU": {"alpha": "negative_slope"}}
-_RENAMED = {"Custom>CustomScaleLayer": "CustomScaleLayer"}
+_RENAMED = {
+    "Custom>CustomScaleLayer": "CustomScaleLayer",
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "SyncBatchNormalization": "BatchNormalization",
+}
 
 
 def in_keras_3(saved: Data) -> Data:
@@ -31,9 +37,11 @@ def in_keras_3(saved: Data) -> Data:
             return {**saved, "config": _input(config)}
         case "TensorFlowOpLayer":
             return {**saved, "class_name": _name_of_node(config), "registered_name": None}
-    dropped = _MEANINGLESS.get(class_name, ())
+    dropped = (*_MEANINGLESS.get(class_name, ()), "rng_type")
     renamed = _RENAMED_ARGUMENTS.get(class_name, {})
     config = {renamed.get(key, key): value for key, value in config.items() if key not in dropped}
+    if class_name == "RandomContrast" and isinstance(config["factor"], int | float):
+        config["factor"] = [config["factor"]] * 2  # Keras 3 takes a number for (0, number)
     return {**saved, "class_name": class_name, "config": config}
 
 
@@ -69,7 +77,7 @@ def _functional(config: Data) -> Data:
     classes = {layer["name"]: layer["class_name"] for layer in layers}
     is_old = any(isinstance(call, list) for layer in layers for call in layer["inbound_nodes"])
     if not is_old:
-        return {**config, "layers": layers}
+        return {**config, "layers": [_without_default_mode(layer) for layer in layers]}
     for layer in layers:
         _take_input_shape(layer)
         if layer["class_name"] in _RECORDED_FUNCTIONS:
@@ -78,6 +86,39 @@ def _functional(config: Data) -> Data:
             layer["inbound_nodes"] = [_call(call, classes) for call in layer["inbound_nodes"]]
     outputs = [_output_place(*place, classes) for place in config["output_layers"]]
     return {**config, "layers": layers, "output_layers": outputs}
+
+
+# The mode that Keras 3 writes for a call of these layers that asks for none. It rules only where
+# the model is not told a mode, but a model here always has one.
+_DEFAULT_MODES = {
+    "AlphaDropout": False,
+    "Dropout": False,
+    "GaussianDropout": False,
+    "GaussianNoise": False,
+    "SpatialDropout1D": False,
+    "SpatialDropout2D": False,
+    "CenterCrop": True,
+    "RandomBrightness": True,
+    "RandomContrast": True,
+    "RandomCrop": True,
+    "RandomFlip": True,
+    "RandomRotation": True,
+    "RandomTranslation": True,
+    "RandomZoom": True,
+    "Resizing": True,
+}
+
+
+def _without_default_mode(layer: Data) -> Data:
+    """The layer with calls that leave to the model what they have not asked for themselves."""
+    default = _DEFAULT_MODES.get(layer["class_name"])
+    if default is None:
+        return layer
+    calls = [dict(call) for call in layer["inbound_nodes"]]
+    for call in calls:
+        if call["kwargs"].get("training") is default:
+            call["kwargs"] = {k: v for k, v in call["kwargs"].items() if k != "training"}
+    return {**layer, "inbound_nodes": calls}
 
 
 def _call(entries: list, classes: dict[str, str]) -> Data:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import kerastorch
 from kerastorch.convert.config import model_config
@@ -30,6 +31,8 @@ SMALL_MODELS = {
     "sequential": ("sequential", {}),
     "stacked": ("stacked", {}),
     "towers": ("towers", {}),
+    "augmentations": ("augmentations", {}),
+    "croppings": ("croppings", {}),
 }
 FILES = {
     "twin.weights.h5": parity.by_load_weights,
@@ -64,7 +67,44 @@ def test_upsampling_between_pixels_to_the_precision_of_float32(oracle, tmp_path,
     parity.assert_close(ours, theirs, "enlarged image", 1e-6)
 
 
-LAYERS = ["activation_layers", "inactive", "merges", "reshapings"]
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("case", "floatx", "tolerance"),
+    [
+        ("movements", "float32", 1e-6),  # Keras cannot rotate in another type
+        ("recolourings", "float64", parity.TOLERANCE),
+        ("resizings", "float64", 1e-6),  # TensorFlow does it in float32
+    ],
+)
+@pytest.mark.parametrize("file", ["twin.keras", "twin.h5"])
+def test_images_that_change(oracle, tmp_path, file, case, floatx, tolerance, training):
+    """What random layers do where their ranges leave nothing to chance, and resizing."""
+    oracle.ask("build", builder=case, arguments={}, floatx=floatx)
+    oracle.ask("save", path=str(tmp_path / file))
+    model = kerastorch.load_model(tmp_path / file).train(training)
+    image = np.random.default_rng(0).uniform(0, 1, (3, *model.input_shape[1:])).astype(floatx)
+    expected = oracle.ask("predict", inputs=[image], training=training)
+    outputs = model(parity.from_keras(image))
+    for symbol, ours, theirs in zip(model.outputs, outputs, expected, strict=True):
+        theirs = parity.from_keras(theirs).to(ours.dtype)
+        parity.assert_close(ours, theirs, str(symbol), tolerance)
+        is_same = ours.shape[2:] == image.shape[1:3] and torch.equal(ours, parity.from_keras(image))
+        assert case == "resizings" or is_same is not training, symbol
+
+
+@pytest.mark.parametrize("file", ["twin.keras", "twin.h5"])
+def test_files_leave_the_mode_to_the_model(oracle, tmp_path, file):
+    """Keras writes a mode for every call; only that of Dropout's last call here was asked for."""
+    model = parity.make_twins(oracle, "modes", {}, tmp_path / file, parity.by_load_model)
+    image = parity.from_keras(parity.random_arrays(model.inputs, batch=3)[0])
+    for training in (True, False):
+        torch.manual_seed(0)
+        *outputs, asked = model.train(training)(image)
+        assert all(torch.equal(y, image) is not training for y in outputs)
+        assert not torch.equal(asked, image)
+
+
+LAYERS = ["activation_layers", "augmentations", "croppings", "inactive", "merges", "reshapings"]
 
 
 @pytest.mark.parametrize("case", [*LAYERS, "nested", "sequential", "stacked", "towers"])

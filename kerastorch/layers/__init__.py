@@ -2,7 +2,17 @@
 
 from ..engine.input import Input, InputLayer
 from ..engine.layer import Layer
-from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
+from .augmentation import (
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+    ResizedRandomCrop,
+)
 from .convolutional import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
 from .core import Dense, Identity
 from .merging import (
@@ -32,7 +42,7 @@ from .pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
-from .preprocessing import Normalization, Rescaling
+from .preprocessing import CenterCrop, Normalization, Rescaling, Resizing
 from .regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -64,6 +74,7 @@ __all__ = [
     "AveragePooling1D",
     "AveragePooling2D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -98,15 +109,25 @@ __all__ = [
     "Normalization",
     "PReLU",
     "Permute",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "ResizedRandomCrop",
+    "Resizing",
     "SeparableConv2D",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "Subtract",
+    "ThresholdedReLU",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",

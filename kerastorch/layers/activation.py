@@ -105,6 +105,26 @@ class LeakyReLU(Layer, nn.LeakyReLU):
         return activations.leaky_relu(x, self.negative_slope)
 
 
+class ThresholdedReLU(Layer):
+    """`x` where it is above a threshold, else 0 (Keras 2's `ThresholdedReLU`).
+
+    Takes and gives any shape. Keras 3 has no such layer.
+
+    Args:
+        theta: the threshold, not negative.
+        name, trainable: see `Layer`.
+    """
+
+    def __init__(self, theta: float = 1.0, name: str | None = None, trainable: bool = True):
+        super().__init__(name=name, trainable=trainable)
+        if theta is None or theta < 0:
+            raise ValueError(f"theta is not negative; got {theta}.")
+        self.theta = theta
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x > self.theta)
+
+
 class ELU(Layer, nn.ELU):
     """`x` where positive, else `alpha * (exp(x) - 1)` (`keras.layers.ELU`).
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ..engine.layer import Layer
-from ..engine.layout import Shape, keras_axis, tensor_axis
+from ..engine.layout import Shape, join_shape, keras_axis, split_shape, tensor_axis
+from .padding import positive
+from .resizing import check_resizing, resize_in_ratio, smart_resize
 
 
 class Rescaling(Layer):
@@ -118,6 +120,115 @@ class Normalization(Layer):
         # Keras keeps the divisor away from zero by its epsilon.
         deviation = self.variance.to(x.dtype).sqrt().clamp(min=1e-7).view(self._broadcast_shape)
         return mean + x * deviation if self.invert else (x - mean) / deviation
+
+
+def image_shape(layer: Layer, shape: Shape, height: int, width: int) -> Shape:
+    """Keras's shape of images like these with another height and width."""
+    if len(shape) != 4:
+        raise ValueError(f"Layer {layer.name!r} takes inputs of rank 4; got the shape {shape}.")
+    _, channels = split_shape(shape, layer.data_format)
+    return join_shape(shape[0], (height, width), channels, layer.data_format)
+
+
+class CenterCrop(Layer):
+    """The middle of images (`keras.layers.CenterCrop`).
+
+    Takes (N, C, H, W) and gives (N, C, height, width). Of images that are smaller in one direction
+    it is the largest window of the same aspect ratio, enlarged or reduced (bilinear); TensorFlow
+    does that in float32, here it has the input's precision.
+
+    Args:
+        height, width: the size in pixels.
+        data_format, name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: a size is not positive, or the input is no image.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        data_format: str | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable, data_format=data_format)
+        self.height = positive(height, "height")
+        self.width = positive(width, "width")
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        return image_shape(self, shape, self.height, self.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, left = (x.shape[2] - self.height) // 2, (x.shape[3] - self.width) // 2
+        if top < 0 or left < 0:
+            return smart_resize(x, (self.height, self.width))
+        return x[:, :, top : top + self.height, left : left + self.width]
+
+
+class Resizing(Layer):
+    """Images in another size (`keras.layers.Resizing`).
+
+    Takes (N, C, H, W) and gives (N, C, height, width). Integers come back rounded. TensorFlow
+    computes all but `"nearest"` in float32; here it has the input's precision.
+
+    Args:
+        height, width: the size in pixels.
+        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"`, `"area"`, `"lanczos3"` or
+            `"lanczos5"`; also Keras 2's `"gaussian"` and `"mitchellcubic"`.
+        crop_to_aspect_ratio: cut images to the aspect ratio of the size before.
+        pad_to_aspect_ratio: pad images to the aspect ratio of the size before.
+        fill_mode: `"constant"`.
+        fill_value: what to pad with.
+        antialias: let every pixel count where images shrink; `"nearest"` and `"area"` ignore it.
+        data_format, name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: an argument is another, images would be both cropped and padded, or the input is
+            no image.
+    """
+
+    makes_new_tensor = True
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable, data_format=data_format)
+        self.height = positive(height, "height")
+        self.width = positive(width, "width")
+        self.interpolation = str(interpolation).lower()
+        check_resizing(self.interpolation, crop_to_aspect_ratio, pad_to_aspect_ratio, fill_mode)
+        self.crop_to_aspect_ratio = crop_to_aspect_ratio
+        self.pad_to_aspect_ratio = pad_to_aspect_ratio
+        self.fill_mode = fill_mode
+        self.fill_value = fill_value
+        self.antialias = bool(antialias)
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        return image_shape(self, shape, self.height, self.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return resize_in_ratio(
+            x,
+            (self.height, self.width),
+            self.interpolation,
+            self.antialias,
+            self.crop_to_aspect_ratio,
+            self.pad_to_aspect_ratio,
+            self.fill_value,
+        )
 
 
 def _as_read_by_tensorflow(value: Any) -> Tensor:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.layout import Shape, join_shape, split_shape
 from ..engine.operation import Operation
 from ..layers.padding import per_axis, positive
+from ..layers.resizing import check_resizing, resize_in_ratio
 
 
 class _OfImages(Operation):
@@ -34,10 +34,8 @@ class Resize(_OfImages):
 
     Args:
         size: height and width.
-        interpolation: `"bilinear"` or `"nearest"`. TensorFlow computes the former in float32
-            whatever it takes; here it has the input's precision.
-        antialias, crop_to_aspect_ratio, pad_to_aspect_ratio, fill_mode, fill_value: Keras's
-            defaults.
+        interpolation, antialias, crop_to_aspect_ratio, pad_to_aspect_ratio, fill_mode, fill_value:
+            see `kerastorch.layers.Resizing`.
         data_format, name: see `Layer`.
 
     Raises:
@@ -60,10 +58,7 @@ class Resize(_OfImages):
         name: str | None = None,
     ):
         super().__init__(data_format, name)
-        if interpolation not in ("bilinear", "nearest"):
-            raise ValueError(f"interpolation is 'bilinear' or 'nearest', not {interpolation!r}.")
-        if antialias or crop_to_aspect_ratio or pad_to_aspect_ratio:
-            raise ValueError("Resize is neither smoothed nor keeps the aspect ratio here.")
+        check_resizing(interpolation, crop_to_aspect_ratio, pad_to_aspect_ratio, fill_mode)
         self.size = per_axis(size, 2, "size")
         self.interpolation = interpolation
         self.antialias = antialias
@@ -76,9 +71,15 @@ class Resize(_OfImages):
         return self.size, channels
 
     def compute(self, images: Tensor) -> Tensor:
-        # Torch's "nearest" looks from the corner of a pixel, TensorFlow's from its centre.
-        mode = "nearest-exact" if self.interpolation == "nearest" else "bilinear"
-        return F.interpolate(images, self.size, mode=mode)
+        return resize_in_ratio(
+            images,
+            self.size,
+            self.interpolation,
+            self.antialias,
+            self.crop_to_aspect_ratio,
+            self.pad_to_aspect_ratio,
+            self.fill_value,
+        )
 
 
 class RGBToGrayscale(_OfImages):

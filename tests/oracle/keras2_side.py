@@ -11,7 +11,7 @@ from tests.oracle.filling import values_for
 
 
 class Keras:
-    """Holds one model at a time, in float64."""
+    """Holds one model at a time, in float64 unless asked otherwise."""
 
     def build(
         self,
@@ -19,10 +19,11 @@ class Keras:
         arguments: dict,
         seed: int = 0,
         data_format: str = "channels_last",
+        floatx: str = "float64",
     ) -> Iterator[list]:
         """Build a model as a fresh session would, fill its weights, and name its layers."""
         tf_keras.backend.clear_session()
-        tf_keras.backend.set_floatx("float64")
+        tf_keras.backend.set_floatx(floatx)
         tf_keras.backend.set_image_data_format(data_format)
         self.model = getattr(builders, builder)(tf_keras, **arguments)
         rng = np.random.default_rng(seed)
@@ -39,9 +40,9 @@ class Keras:
             self.model.save(path)
         yield None
 
-    def predict(self, inputs: list) -> Iterator[list]:
+    def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""
-        outputs = self.model(self._structured(inputs), training=False)
+        outputs = self.model(self._structured(inputs), training=training)
         yield [np.asarray(x) for x in tf.nest.flatten(outputs)]
 
     def _structured(self, inputs: list):

@@ -23,10 +23,11 @@ class Keras:
         arguments: dict,
         seed: int = 0,
         data_format: str = "channels_last",
+        floatx: str = "float64",
     ) -> Iterator[dict]:
         """Build a model as a fresh session would, fill its weights, and describe it."""
         keras.utils.clear_session()  # Else auto names continue those of the model before.
-        keras.config.set_floatx("float64")
+        keras.config.set_floatx(floatx)
         keras.config.set_image_data_format(data_format)
         self.model = getattr(builders, builder)(keras, **arguments)
         rng = np.random.default_rng(seed)
@@ -84,9 +85,9 @@ class Keras:
         for layer, results in run(graph_of(self.model), inputs):
             yield layer.name, type(layer).__name__, [np.asarray(x) for x in results]
 
-    def predict(self, inputs: list) -> Iterator[list]:
+    def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""
-        outputs = self.model(self._structured(inputs), training=False)
+        outputs = self.model(self._structured(inputs), training=training)
         yield [np.asarray(x) for x in keras.tree.flatten(outputs)]
 
     def _structured(self, inputs: list):
@@ -172,6 +173,8 @@ def run(model: keras.Model, inputs: list, before=None) -> Iterator[tuple[keras.L
         positional, named = node.arguments.fill_in(values)
         if before:
             before(node.operation, positional[0])
+        if getattr(node.operation, "_call_has_training_arg", False):
+            named["training"] = False  # as `predict` does, whatever the calls asked for
         results = keras.tree.flatten(node.operation(*positional, **named))
         yield node.operation, results
         values |= {id(x): y for x, y in zip(node.outputs, results, strict=True)}
