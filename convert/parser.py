@@ -34,7 +34,7 @@ ATTRIBUTES = re.compile(
 )
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 FILTERS.add(h5py.h5z.FILTER_LZF)
-NOT_THE_MODELS = {"optimizer", "optimizer_weights", "metrics"}  # never looked into
+NOT_THE_MODELS = {"optimizer", "optimizer_weights", "metrics"}  # at the root, never looked into
 TEXTS = ("config.json", "metadata.json")
 WEIGHTS = "model.weights.h5"
 
@@ -177,6 +177,8 @@ def read_hdf5(part: Part, source: int, output: Output) -> dict[str, Any]:
 def walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
     """Every object with its path, by hard links only and each once."""
     seen = set()
+    is_list_of_layers = not {"layer_names", "layer_names0"}.isdisjoint(file.attrs)
+    skipped = () if is_list_of_layers else NOT_THE_MODELS  # A layer may have such a name.
     pending: list[tuple[str, Any]] = [("", file)]
     while pending:
         path, item = pending.pop()
@@ -191,7 +193,7 @@ def walk(file: h5py.File) -> Iterator[tuple[str, Any]]:
             if len(item) > MOST_OBJECTS:
                 raise Refused(f"it holds more than {MOST_OBJECTS:,} objects")
             for name in item:
-                if path or name not in NOT_THE_MODELS:
+                if path or name not in skipped:
                     place = f"{path}/{name}" if path else name
                     if not isinstance(item.get(name, getlink=True), h5py.HardLink):
                         raise Refused(f"{place!r} is a link to another place or file")

@@ -64,3 +64,13 @@ def test_attributes(oracle, tmp_path, builder, write):
     assert twin.load_weights(path).is_complete
     for opened in (model, twin):
         assert parity.relative_error(opened.predict(images), expected) <= parity.TOLERANCE
+
+
+@pytest.mark.parametrize("file", ["weights.h5", "all.weights.h5", "whole.h5", "whole.keras"])
+def test_layers_named_like_what_is_not_the_models(oracle, tmp_path, file):
+    names = ("optimizer", "metrics", "optimizer_weights", "layers")
+    arguments = {"classes": 3, "names": names}
+    oracle.ask("build", builder="with_head", arguments=arguments)
+    oracle.ask("save", path=str(tmp_path / file), weights_only="whole" not in file)
+    report = builders.with_head(kerastorch, **arguments).load_weights(tmp_path / file)
+    assert report.loaded == list(names)
