@@ -18,7 +18,7 @@ from kerastorch.ops import OPERATION_CLASSES
 from kerastorch.registration import find_registered, make_registered
 
 from .call_values import decode, encode, is_keras_tensor, leaves_of
-from .dialects import in_keras_3
+from .dialects import RENAMED, in_keras_3
 from .errors import KerasFileError, UnsupportedLayersError
 from .keras_1 import in_keras_2
 
@@ -289,7 +289,10 @@ def _layer_from_config(data: dict[str, Any]) -> Layer:
     registration = _registration(data)
     if registration is not None:
         return make_registered(registration, data["class_name"], config)
-    return _class_of(data).from_config(_arguments(data))
+    layer = _class_of(data).from_config(_arguments(data))
+    if data.get("class_in_file") in RENAMED:
+        layer._class_in_keras = data["class_in_file"]
+    return layer
 
 
 def _registration(data: dict[str, Any]) -> Any:

@@ -16,7 +16,8 @@ _MEANINGLESS = {
     "BatchNormalization": ("adjustment", "fused", "virtual_batch_size"),
 }
 _RENAMED_ARGUMENTS = {"LeakyReLU": {"alpha": "negative_slope"}}
-_RENAMED = {
+# Classes that Keras 3 knows under another name. Files keep weights under their own.
+RENAMED = {
     "Custom>CustomScaleLayer": "CustomScaleLayer",
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
@@ -27,7 +28,9 @@ _RENAMED = {
 def in_keras_3(saved: Data) -> Data:
     """The `class_name` and `config` of a model or layer as Keras 3 writes them."""
     config = saved["config"]
-    class_name = _RENAMED.get(saved["class_name"], saved["class_name"])
+    class_name = RENAMED.get(saved["class_name"], saved["class_name"])
+    if class_name == "RandomCrop" and "data_format" not in config:  # which Keras 3 writes
+        class_name = "ResizedRandomCrop"
     match class_name:
         case "Sequential":
             return {**saved, "config": _sequential(config)}
@@ -42,7 +45,8 @@ def in_keras_3(saved: Data) -> Data:
     config = {renamed.get(key, key): value for key, value in config.items() if key not in dropped}
     if class_name == "RandomContrast" and isinstance(config["factor"], int | float):
         config["factor"] = [config["factor"]] * 2  # Keras 3 takes a number for (0, number)
-    return {**saved, "class_name": class_name, "config": config}
+    own_name = saved["class_name"]
+    return {**saved, "class_name": class_name, "class_in_file": own_name, "config": config}
 
 
 def _input(config: Data) -> Data:

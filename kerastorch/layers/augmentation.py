@@ -15,7 +15,14 @@ from ..engine.layer import Layer
 from ..engine.layout import Shape
 from .padding import positive
 from .preprocessing import image_shape
-from .resizing import FILL_MODES, affine_transform, resize, smart_resize, window_of_ratio
+from .resizing import (
+    FILL_MODES,
+    affine_transform,
+    in_layout_of,
+    resize,
+    smart_resize,
+    window_of_ratio,
+)
 
 Factor = float | Sequence[float]
 Range = tuple[float, float]
@@ -394,9 +401,9 @@ class ResizedRandomCrop(RandomCrop):
 
 
 def _random_window(x: Tensor, size: tuple[int, int]) -> Tensor:
+    window = x
     for axis, length in zip((2, 3), size, strict=True):
         # No number leaves the device, so that compilers see one graph.
         start = (torch.rand((), device=x.device) * (x.shape[axis] - length + 1)).long()
-        places = start + torch.arange(length, device=x.device)
-        x = x.index_select(axis, places)
-    return x
+        window = window.index_select(axis, start + torch.arange(length, device=x.device))
+    return in_layout_of(window, x)

@@ -107,7 +107,7 @@ def resize(
         _weights(images, given, wanted, interpolation, antialias)
         for given, wanted in zip(images.shape[2:], size, strict=True)
     )
-    return _in_layout_of(rows @ images @ columns.mT, images)
+    return in_layout_of(rows @ images @ columns.mT, images)
 
 
 def _in_integers(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -117,7 +117,7 @@ def _in_integers(values: Tensor, dtype: torch.dtype) -> Tensor:
     return values.round().clamp(limits.min, limits.max).to(dtype)
 
 
-def _in_layout_of(y: Tensor, x: Tensor) -> Tensor:
+def in_layout_of(y: Tensor, x: Tensor) -> Tensor:
     """`y` channels last in memory where `x` is."""
     if x.stride(1) == 1 and y.stride(1) != 1:
         return y.contiguous(memory_format=torch.channels_last)
@@ -212,12 +212,12 @@ def affine_transform(
         return torch.where(is_inside[:, None], values, fill_value)
 
     if interpolation == "nearest":
-        return _in_layout_of(read(_rounded(y), _rounded(x)), images)
+        return in_layout_of(read(_rounded(y), _rounded(x)), images)
     top, left = y.floor(), x.floor()
     down, right = ((z - z.floor())[:, None].to(images.dtype) for z in (y, x))
     above = read(top, left) * (1 - right) + read(top, left + 1) * right
     below = read(top + 1, left) * (1 - right) + read(top + 1, left + 1) * right
-    return _in_layout_of(above * (1 - down) + below * down, images)
+    return in_layout_of(above * (1 - down) + below * down, images)
 
 
 def _rounded(x: Tensor) -> Tensor:
