@@ -46,6 +46,8 @@ def in_keras_3(saved: Data) -> Data:
     if class_name == "RandomContrast" and isinstance(config["factor"], int | float):
         config["factor"] = [config["factor"]] * 2  # Keras 3 takes a number for (0, number)
     own_name = saved["class_name"]
+    if own_name == "SyncBatchNormalization":
+        config["synchronized"] = True
     return {**saved, "class_name": class_name, "class_in_file": own_name, "config": config}
 
 

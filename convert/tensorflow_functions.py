@@ -202,7 +202,7 @@ _FUNCTIONS = {
     ),
     "image.resize": _Function(
         "Resize",
-        settings={"size": "size", "method": "interpolation"},
+        settings={"size": "size", "method": "interpolation", "antialias": "antialias"},
         defaults={"data_format": "channels_last"},
     ),
 }

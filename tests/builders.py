@@ -802,6 +802,8 @@ def tensorflow_functions_in_float32(k):
         [
             tf.cast(tf.image.rgb_to_grayscale(image), tf.float64),
             tf.cast(tf.image.resize(image, (9, 5)), tf.float64),
+            tf.cast(tf.image.resize(image, (3, 7), "bicubic", antialias=True), tf.float64),
+            tf.cast(tf.image.resize(image, (3, 7), method="area"), tf.float64),
         ],
     )
 
@@ -1117,6 +1119,9 @@ def resizings(k):
     else:
         crops, pads = {"crop_to_aspect_ratio": True}, {"pad_to_aspect_ratio": True}
         settings = [{}, {"antialias": True}, crops, {**pads, "fill_value": 0.5}]
+        resize = k.ops.image.resize
+        outputs += [resize(image, (7, 9), "bicubic", antialias=True)]
+        outputs += [resize(image, (7, 9), "area", **crops), resize(image, (13, 6), **pads)]
     for kernel in kernels:
         for size in sizes:
             for setting in settings:
@@ -1140,6 +1145,7 @@ def layers_of_keras_2(k):
             layers.Softmax(axis=1)(image),
             layers.PReLU(shared_axes=[1, 2])(image),
             layers.Activation("swish")(image),
+            layers.ReLU(6.0)(image),
             layers.Activation(k.activations.softplus)(image),
             layers.Dense(3, activation=k.activations.gelu)(vector),
             layers.SpatialDropout1D(0.5)(layers.Reshape((2, 3))(vector)),

@@ -10,6 +10,7 @@ import torch
 import kerastorch
 from kerastorch import Input, Model, layers
 from kerastorch.config import data_format_scope
+from kerastorch.convert.config import model_from_config
 from tests import parity
 from tests.oracle.client import Oracle
 
@@ -199,6 +200,55 @@ def test_ranges_of_keras_2(keras2, tmp_path):
     model = kerastorch.load_model(tmp_path / "twin.h5")
     ranges = [layer.factor for layer in model.layers if isinstance(layer, layers.RandomContrast)]
     assert ranges == [(0.2, 0.2), (0.1, 0.9)]
+
+
+def config_of(layer):
+    """A model of one layer on an image, in Keras 2's dialect."""
+    source = {"class_name": "InputLayer", "name": "x", "inbound_nodes": []}
+    source["config"] = {"batch_input_shape": [None, 6, 5, 3], "name": "x"}
+    layer = {**layer, "name": "y", "inbound_nodes": [[["x", 0, 0, {}]]]}
+    layer["config"] = {"name": "y", "trainable": True, **layer["config"]}
+    graph = {"layers": [source, layer], "input_layers": [["x", 0, 0]]}
+    graph["output_layers"] = [["y", 0, 0]]
+    return {"class_name": "Functional", "config": {"name": "model", **graph}}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "synchronized"),
+    [
+        ("BatchNormalizationV1", {"axis": [3], "fused": None, "virtual_batch_size": 4}, False),
+        ("BatchNormalizationV2", {"axis": 3, "epsilon": 0.1, "adjustment": None}, False),
+        ("SyncBatchNormalization", {"axis": [3], "epsilon": 0.1}, True),
+    ],
+)
+def test_batch_normalisations_of_keras_2(name, config, synchronized):
+    model = model_from_config(config_of({"class_name": name, "config": config}))
+    layer = model.get_layer("y")
+    assert isinstance(layer, layers.BatchNormalization)
+    assert layer.synchronized is synchronized
+    assert layer.epsilon == config.get("epsilon", 1e-3)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        "relu6",
+        {"class_name": "function", "config": "relu6"},
+        {"class_name": "function", "config": "relu6", "module": "builtins"},
+        {"class_name": "function", "config": "relu6", "module": "keras.activations"},
+        {
+            "class_name": "function",
+            "config": "relu6",
+            "module": "builtins",
+            "registered_name": "relu6",
+        },
+        {"class_name": "function", "config": "relu6", "registered_name": "function"},
+    ],
+)
+def test_activations_as_files_write_them(activation):
+    layer = {"class_name": "Activation", "config": {"activation": activation}}
+    y = model_from_config(config_of(layer))(9 * images())
+    assert torch.equal(y, (9 * images()).clamp(0, 6))
 
 
 # Errors
