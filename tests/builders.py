@@ -1291,3 +1291,23 @@ def augmentations_of_keras_2(k):
             layers.RandomBrightness((-0.1, 0.3), value_range=(0, 1))(image),
         ],
     )
+
+
+def augmented(k, nested):
+    """Augmentation and Rescaling in front of a base, in the model or in a Sequential within.
+
+    The augmentation is made in float32: in float64 Keras 2 cannot rotate.
+    """
+    layers, floatx = k.layers, k.backend.floatx()
+    base = _half_frozen_encoder(k)
+    k.backend.set_floatx("float32")
+    image = layers.Input((45, 38, 3))
+    changes = [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.2)]
+    changes = [k.models.Sequential(changes, name="data_augmentation")] if nested else changes
+    x = image
+    for change in changes:
+        x = change(x)
+    k.backend.set_floatx(floatx)
+    x = base(layers.Rescaling(1 / 127.5, offset=-1)(x), training=False)
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    return k.models.Model(image, layers.Dense(3)(x))

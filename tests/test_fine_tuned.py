@@ -127,3 +127,18 @@ def test_both_data_formats_in_one_model_are_refused(oracles, tmp_path, writer):
     oracles(writer).ask("save", path=str(tmp_path / "whole.keras"))
     with pytest.raises(UnsupportedLayersError, match="both data formats"):
         kerastorch.load_model(tmp_path / "whole.keras")
+
+
+@pytest.mark.parametrize("file", ["whole.keras", "whole.h5"])
+@pytest.mark.parametrize("nested", [False, True], ids=["in the model", "in a Sequential"])
+@pytest.mark.parametrize("writer", FORMATS)
+def test_augmentation_in_front(oracles, tmp_path, writer, nested, file):
+    """Whole numbers for pixels, since float32, in which the augmentation is, holds them exactly."""
+    oracle = oracles(writer)
+    oracle.ask("build", builder="augmented", arguments={"nested": nested})
+    image = np.random.default_rng(0).integers(0, 256, (2, 45, 38, 3)).astype(np.float32)
+    expected = oracle.ask("predict", inputs=[image])
+    oracle.ask("save", path=str(tmp_path / file))
+    model = kerastorch.load_model(tmp_path / file)
+    ours = model.predict(image.astype(np.float64))
+    assert parity.relative_error(ours, expected) <= parity.TOLERANCE
