@@ -1,8 +1,8 @@
 """Images in other sizes, as TensorFlow computes them: from pixel centre to pixel centre.
 
-TensorFlow interpolates in float32 whatever it takes; here the values keep the precision of the
-images. The places between the pixels are its float32 ones too, but for `"bilinear"` as it is, which
-is torch's own: hundreds of pixels from the corner TensorFlow's places are 1e-5 of a pixel off.
+TensorFlow interpolates in float32 whatever it takes; here the places between the pixels are its
+float32 ones, from which torch's own differ by 1e-5 of a pixel hundreds of pixels from the corner,
+and the values keep the precision of the images.
 """
 
 from __future__ import annotations
@@ -102,8 +102,6 @@ def resize(
     if interpolation == "nearest":
         # Torch's "nearest" looks from the corner of a pixel, TensorFlow's from its centre.
         return F.interpolate(images, size, mode="nearest-exact")
-    if interpolation == "bilinear" and not antialias:
-        return F.interpolate(images, size, mode="bilinear")
     rows, columns = (
         _weights(images, given, wanted, interpolation, antialias)
         for given, wanted in zip(images.shape[2:], size, strict=True)
@@ -132,8 +130,10 @@ def _weights(x: Tensor, given: int, wanted: int, interpolation: str, antialias: 
     if interpolation == "area":
         return _shares(number, pixels, _float32(given / wanted, x)).to(x.dtype)
     kernel, radius = _KERNELS[interpolation]
-    if interpolation == "bicubic" and not antialias:
-        place, stretch = _on_grid((number + 0.5) * _float32(given / wanted, x) - 0.5), 1
+    if interpolation in ("bilinear", "bicubic") and not antialias:
+        place, stretch = (number + 0.5) * _float32(given / wanted, x) - 0.5, 1
+        if interpolation == "bicubic":
+            place = _on_grid(place)
     else:
         step = 1 / _float32(wanted / given, x)  # rounded twice, as there
         place = (number + 0.5) * step - 0.5
