@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kerastorch import layers
+from kerastorch import initializers, layers
 from kerastorch.config import data_format_scope, image_data_format
 from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential, Symbol
 from kerastorch.engine.layer import keras_class
@@ -252,6 +252,7 @@ def _call(layer: Layer, call: dict[str, Any], made: dict[str, Layer]) -> None:
         return made[name]._nodes[number].outputs[index]
 
     arguments, keywords = (decode(call[key], symbol_of) for key in ("args", "kwargs"))
+    inspect.signature(layer.forward).bind_partial(*arguments)  # else it shows only in a run
     if not _takes_constants(type(layer)):
         keywords = {
             key: value
@@ -329,11 +330,33 @@ _OPERATION_MODULE = re.compile(r"(keras|keras_core)(\.src)?\.(ops|activations)\b
 def _arguments(data: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments in a layer's config."""
     known = inspect.signature(_class_of(data)).parameters
-    arguments = {key: value for key, value in data["config"].items() if key in known}
+    arguments = {
+        key: value
+        for key, value in data["config"].items()
+        if key in known and not _is_strange_initializer(key, value)
+    }
+    for key, value in arguments.items():
+        # Most layers first compute with them when they run.
+        if known[key].annotation == "float" and type(value) not in (int, float):
+            raise TypeError(f"{data['class_name']}({key}={value!r:.80})")
     axis = arguments.get("axis")
     if data["class_name"] == "BatchNormalization" and isinstance(axis, list | tuple):
         (arguments["axis"],) = axis
     return arguments
+
+
+def _is_strange_initializer(argument: str, value: Any) -> bool:
+    """Whether this is an initialiser that Keras does not have, a user's own for instance.
+
+    A whole model is not initialised. The layer's default can stand in for it.
+    """
+    if not argument.endswith("_initializer"):
+        return False
+    try:
+        initializers.get(value)
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 def _unsupported(data: dict[str, Any]) -> Iterator[str]:
