@@ -247,8 +247,8 @@ def assert_outputs(model, inputs, expected):
 def test_arguments_of_users_layers_stay():
     """Keras 1's names of arguments mean something else in other layers."""
 
-    @kerastorch.register_layer("Blur")
-    class Blur(kerastorch.Layer):
+    @kerastorch.register_layer("BlurOfTheTest")
+    class BlurOfTheTest(kerastorch.Layer):
         def __init__(self, sigma, p=1, name=None):
             super().__init__(name=name)
             self.sigma, self.p = sigma, p
@@ -261,7 +261,7 @@ def test_arguments_of_users_layers_stay():
 
     stack = [
         {"class_name": "InputLayer", "config": {"name": "vector", "batch_shape": [None, 4]}},
-        {"class_name": "Blur", "config": {"name": "blur", "sigma": 3, "p": 2}},
+        {"class_name": "BlurOfTheTest", "config": {"name": "blur", "sigma": 3, "p": 2}},
     ]
     blur = rebuilt({"class_name": "Sequential", "config": {"layers": stack}}).layers[0]
     assert (blur.sigma, blur.p) == (3, 2)
