@@ -196,7 +196,7 @@ def _merged_branches(stack: Sequence[Data], channels_first: bool) -> Data:
         source = {"batch_input_shape": first["batch_input_shape"], "name": f"{first['name']}_input"}
         layers.append(_called("InputLayer", source, []))
         ends.append(_append_chain(layers, chain, source["name"]))
-    merged = _translate({**merge, "name": merge["config"]["name"]}, channels_first)
+    merged = _translate(merge, channels_first)
     layers.append(_called(merged["class_name"], merged["config"], ends))
     end = _append_chain(
         layers, [_translate(layer, channels_first) for layer in others], layers[-1]["name"]

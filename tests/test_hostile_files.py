@@ -220,13 +220,11 @@ def config_of_h5(change):
         # Behind the 64 KB that fit into an object's header.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            file.attrs.create("model_config", config if isinstance(config, str) else dump(config))
+            file.attrs.create(
+                "model_config", config if isinstance(config, str) else json.dumps(config)
+            )
 
     return changed_h5(change_config)
-
-
-def dump(config):
-    return json.dumps(config)
 
 
 # `.keras` archives
@@ -254,7 +252,7 @@ def write_archive(path, members, method=zipfile.ZIP_STORED):
 def config_of_archive(change):
     def change_config(path, members):
         config = change(json.loads(members["config.json"]))
-        members["config.json"] = config if isinstance(config, str | bytes) else dump(config)
+        members["config.json"] = config if isinstance(config, str | bytes) else json.dumps(config)
         write_archive(path, members)
 
     return changed_archive(change_config)

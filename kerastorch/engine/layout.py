@@ -93,6 +93,27 @@ def _common_size(sizes: tuple[int | None, ...], shapes: tuple[Shape, ...]) -> in
     return next(iter(known or wider or {1}))
 
 
+def concatenated_shape(shapes: Sequence[Shape], axis: int, name: str) -> Shape:
+    """Keras's shape of values one after another along an axis of Keras's layout.
+
+    Raises:
+        ValueError: the ranks or the other sizes differ; `name` says whose inputs they are.
+    """
+    if len({len(shape) for shape in shapes}) > 1:
+        raise ValueError(f"Layer {name!r} cannot join inputs of different ranks: {shapes}.")
+    axis = keras_axis(axis, len(shapes[0]))
+    result = []
+    for position, sizes in enumerate(zip(*shapes, strict=True)):
+        known = {size for size in sizes if size is not None}
+        if position == axis:
+            result.append(None if None in sizes else sum(sizes))
+        elif len(known) > 1:
+            raise ValueError(f"Layer {name!r} joins along axis {axis}; got {shapes}.")
+        else:
+            result.append(next(iter(known), None))
+    return tuple(result)
+
+
 def transpose_sequence(x: Tensor, data_format: str) -> Tensor:
     """A view of a sequence, from Keras's layout to (N, C, length) or from there to Keras's."""
     return x.transpose(1, 2) if data_format == "channels_last" else x

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..engine.layer import Layer
 from ..engine.layout import Shape
 from .padding import positive
-from .preprocessing import image_shape
+from .preprocessing import check_image, image_shape
 from .resizing import (
     FILL_MODES,
     affine_transform,
@@ -40,8 +40,7 @@ class _Augmentation(Layer):
         self.seed = seed
 
     def compute_output_shape(self, shape: Shape) -> Shape:
-        if len(shape) != 4:
-            raise ValueError(f"Layer {self.name!r} takes inputs of rank 4; got the shape {shape}.")
+        check_image(self, shape)
         return shape
 
     def forward(self, x: Tensor, training: bool | None = None) -> Tensor:

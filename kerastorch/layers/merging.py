@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..engine.layer import Layer
-from ..engine.layout import Shape, from_keras_layout, keras_axis, tensor_axis, to_keras_layout
+from ..engine.layout import (
+    Shape,
+    concatenated_shape,
+    from_keras_layout,
+    keras_axis,
+    tensor_axis,
+    to_keras_layout,
+)
 
 
 class _Merge(Layer):
@@ -224,21 +231,7 @@ class Concatenate(Layer):
 
     def compute_output_shape(self, shapes: list[Shape]) -> Shape:
         _check_several(self, shapes)
-        if len({len(shape) for shape in shapes}) > 1:
-            raise ValueError(
-                f"Layer {self.name!r} cannot join inputs of different ranks: {shapes}."
-            )
-        axis = keras_axis(self.axis, len(shapes[0]))
-        result = []
-        for position, sizes in enumerate(zip(*shapes, strict=True)):
-            known = {size for size in sizes if size is not None}
-            if position == axis:
-                result.append(None if None in sizes else sum(sizes))
-            elif len(known) > 1:
-                raise ValueError(f"Layer {self.name!r} joins along axis {axis}; got {shapes}.")
-            else:
-                result.append(next(iter(known), None))
-        return tuple(result)
+        return concatenated_shape(shapes, self.axis, self.name)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
         return torch.cat(inputs, tensor_axis(self.axis, inputs[0].ndim, self.data_format))

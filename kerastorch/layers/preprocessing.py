@@ -122,10 +122,15 @@ class Normalization(Layer):
         return mean + x * deviation if self.invert else (x - mean) / deviation
 
 
-def image_shape(layer: Layer, shape: Shape, height: int, width: int) -> Shape:
-    """Keras's shape of images like these with another height and width."""
+def check_image(layer: Layer, shape: Shape) -> None:
+    """Raises `ValueError` for a shape that is not of images."""
     if len(shape) != 4:
         raise ValueError(f"Layer {layer.name!r} takes inputs of rank 4; got the shape {shape}.")
+
+
+def image_shape(layer: Layer, shape: Shape, height: int, width: int) -> Shape:
+    """Keras's shape of images like these with another height and width."""
+    check_image(layer, shape)
     _, channels = split_shape(shape, layer.data_format)
     return join_shape(shape[0], (height, width), channels, layer.data_format)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engine.layout import (
     Shape,
+    concatenated_shape,
     from_keras_layout,
     keras_axes,
     keras_axis,
@@ -409,19 +410,7 @@ class Concatenate(Operation):
         self.axis = axis
 
     def infer_shape(self, xs: list[Shape]) -> Shape:
-        axis = keras_axis(self.axis, len(xs[0]))
-        if len({len(shape) for shape in xs}) > 1:
-            raise ValueError(f"Operation {self.name!r} joins one rank; got {xs}.")
-        sizes = []
-        for place, along in enumerate(zip(*xs, strict=True)):
-            known = {size for size in along if size is not None}
-            if place == axis:
-                sizes.append(None if None in along else sum(along))
-            elif len(known) > 1:
-                raise ValueError(f"Operation {self.name!r} joins along axis {axis}; got {xs}.")
-            else:
-                sizes.append(next(iter(known), None))
-        return tuple(sizes)
+        return concatenated_shape(xs, self.axis, self.name)
 
     def compute(self, xs: list[Tensor]) -> Tensor:
         return torch.cat(list(xs), tensor_axis(self.axis, xs[0].ndim, self.data_format))
