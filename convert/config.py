@@ -327,6 +327,10 @@ def _class_of(data: dict[str, Any]) -> type[Layer] | None:
 _OPERATION_MODULE = re.compile(r"(keras|keras_core)(\.src)?\.(ops|activations)\b")
 
 
+# What a config may hold for an argument of such an annotation.
+_TYPES = {"float": (int, float), "bool": (bool, int)}
+
+
 def _arguments(data: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments in a layer's config."""
     known = inspect.signature(_class_of(data)).parameters
@@ -337,7 +341,8 @@ def _arguments(data: dict[str, Any]) -> dict[str, Any]:
     }
     for key, value in arguments.items():
         # Most layers first compute with them when they run.
-        if known[key].annotation == "float" and type(value) not in (int, float):
+        allowed = _TYPES.get(known[key].annotation)
+        if allowed and type(value) not in allowed:
             raise TypeError(f"{data['class_name']}({key}={value!r:.80})")
     axis = arguments.get("axis")
     if data["class_name"] == "BatchNormalization" and isinstance(axis, list | tuple):

@@ -257,9 +257,13 @@ def locate(
 def type_of(path: str, array: h5py.Dataset) -> np.dtype:
     if is_bfloat16(array):
         return np.dtype("V2")
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise Refused(f"{path!r} holds no numbers of a known type, but {str(array.dtype)[:80]}")
-    return array.dtype
+    dtype = array.dtype
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise Refused(f"{path!r} holds no numbers of a known type, but {str(dtype)[:80]}")
+    # HDF5 can describe numbers that no machine has; h5py gives their nearest relation.
+    if array.id.get_type() != h5py.h5t.py_create(dtype, logical=True):
+        raise Refused(f"{path!r} holds numbers that only resemble {dtype}")
+    return dtype
 
 
 def is_bfloat16(array: h5py.Dataset) -> bool:

@@ -21,6 +21,7 @@ import runpy
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,7 @@ class Original:
         files: what each file holds.
         opened: which of them is opened.
         builder: of the model that a file of weights fills; None for a whole model.
-        members: whether it is an archive whose members are mutated before they are packed again.
+        members: whether it is taken apart, and put together again after a part was mutated.
     """
 
     name: str
@@ -96,9 +97,12 @@ def write_originals(folder: Path) -> None:
     for name in ("keras 3 legacy", "keras 3 weights"):
         (source,) = (folder / name).iterdir()
         pack(source, Path(place(f"{name} packed/{source.name}")))
-    with zipfile.ZipFile(folder / "keras 3 archive" / "model.keras") as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    archive = folder / "keras 3 archive" / "model.keras"
+    members = parts_of(archive.name, archive.read_bytes())
     Path(place("keras 3 deflated/model.keras")).write_bytes(zipped(members, zipfile.ZIP_DEFLATED))
+    target = place("safetensors/model.safetensors")
+    convert = [sys.executable, "-m", "kerastorch", "convert", archive, "-o", target]
+    subprocess.run(convert, cwd=ROOT, check=True)
 
 
 def pack(source: Path, target: Path) -> None:
@@ -123,6 +127,28 @@ def pack(source: Path, target: Path) -> None:
         old.visititems(copy_item)
 
 
+def parts_of(name: str, data: bytes) -> dict[str, bytes]:
+    """What a mutation can change of an archive or of `.safetensors` without breaking all."""
+    if name.endswith(".keras"):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+    (length,) = struct.unpack_from("<Q", data)
+    header, data = json.loads(data[8 : 8 + length]), data[8 + length :]
+    model = header["__metadata__"].pop("kerastorch")
+    return {"header.json": json.dumps(header).encode(), "model.json": model.encode(), "data": data}
+
+
+def together(name: str, parts: dict[str, bytes]) -> bytes:
+    if name.endswith(".keras"):
+        return zipped(parts)
+    header = parts["header.json"]
+    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+        content = json.loads(header)  # else it is too broken to hold the model's config
+        content["__metadata__"]["kerastorch"] = parts["model.json"].decode(errors="replace")
+        header = json.dumps(content).encode()
+    return struct.pack("<Q", len(header)) + header + parts["data"]
+
+
 def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
@@ -139,7 +165,7 @@ def read_originals(folder: Path) -> list[Original]:
         builder = "nested" if "weights" in place.name else None
         if not place.name.endswith("config"):
             originals.append(Original(place.name, files, opened, builder))
-        if opened.endswith(".keras") and "deflated" not in place.name:
+        if opened.endswith((".keras", ".safetensors")) and "deflated" not in place.name:
             name = f"{place.name}, inside"
             originals.append(Original(name, files, opened, members=True))
     return originals
@@ -252,8 +278,7 @@ def mutated(original: Original, random: Random) -> tuple[str, dict[str, bytes]]:
     """The kind of the mutation, and the files."""
     files = dict(original.files)
     if original.members:
-        with zipfile.ZipFile(io.BytesIO(files[original.opened])) as archive:
-            files = {name: archive.read(name) for name in archive.namelist()}
+        files = parts_of(original.opened, files[original.opened])
     weights = np.array(
         [4.0 if name == "model.weights.h5" or "config" in name else 1 for name in files]
     )
@@ -268,7 +293,7 @@ def mutated(original: Original, random: Random) -> tuple[str, dict[str, bytes]]:
     mutation(data, random)
     files[name] = bytes(data)
     if original.members:
-        files = {original.opened: zipped(files)}
+        files = {original.opened: together(original.opened, files)}
     return mutation.__name__, files
 
 
@@ -295,21 +320,23 @@ class Zygote:
     def run_parser(self, file, output, seconds: int) -> None:
         from kerastorch.convert.errors import KerasFileError
 
-        with tempfile.TemporaryFile() as errors:
-            descriptors = [file.fileno(), output.fileno(), errors.fileno()]
+        # Answers for this file alone: one that is given up leaves none for the next.
+        answers, theirs = socket.socketpair()
+        with tempfile.TemporaryFile() as errors, answers:
+            descriptors = [file.fileno(), output.fileno(), errors.fileno(), theirs.fileno()]
             socket.send_fds(self.socket, [str(seconds).encode()], descriptors)
-            pid = int(self.socket.recv(20))
-            self.socket.settimeout(seconds)
+            theirs.close()
+            pid = int(answers.recv(20))
+            answers.settimeout(seconds)
             try:
-                answer = self.socket.recv(40)
-            except TimeoutError:
+                answer = answers.recv(40)
+            except BaseException as error:
                 os.kill(pid, signal.SIGKILL)
-                self.socket.settimeout(None)
-                self.socket.recv(40)
+                if not isinstance(error, TimeoutError):
+                    raise
                 raise KerasFileError(
                     f"The file is refused: reading it takes more than {seconds} seconds."
                 ) from None
-            self.socket.settimeout(None)
             status, peak = map(int, answer.split())
             self.peak = max(self.peak, peak * 1024)
             code = os.waitstatus_to_exitcode(status)
@@ -327,9 +354,10 @@ class Zygote:
 def serve_parsers(pipe: socket.socket) -> None:
     parser = runpy.run_path(str(PARSER))
     while True:
-        message, descriptors, _, _ = socket.recv_fds(pipe, 20, 3)
+        message, descriptors, _, _ = socket.recv_fds(pipe, 20, 4)
         if not message:
             return
+        answers = socket.socket(fileno=descriptors.pop())
         pid = os.fork()
         if pid == 0:
             for number, descriptor in enumerate(descriptors):
@@ -343,9 +371,10 @@ def serve_parsers(pipe: socket.socket) -> None:
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
-        pipe.send(str(pid).encode().ljust(20))
-        _, status, usage = os.wait4(pid, 0)
-        pipe.send(f"{status} {usage.ru_maxrss}".encode().ljust(40))
+        with answers, contextlib.suppress(BrokenPipeError):  # the file was given up
+            answers.send(str(pid).encode().ljust(20))
+            _, status, usage = os.wait4(pid, 0)
+            answers.send(f"{status} {usage.ru_maxrss}".encode().ljust(40))
 
 
 # Trying files
@@ -399,10 +428,7 @@ class Trial:
         whole = self.whole[number % len(self.originals)]
         kind, files = mutated(original, np.random.default_rng([seed, number]))
         self._write(files)
-        if original.members or original.opened.endswith(".keras"):
-            is_exact = not original.members
-        else:
-            is_exact = False
+        is_exact = original.opened.endswith(".keras") and not original.members
         path = self.folder / original.opened
         signal.alarm(SECONDS)
         try:
@@ -413,9 +439,7 @@ class Trial:
             outcome = f"failed: {traceback.format_exc()}"
         finally:
             signal.alarm(0)
-        return f"{original.name}", outcome if not outcome.startswith(
-            "failed"
-        ) else f"{outcome} ({kind})"
+        return original.name, f"{outcome} ({kind})" if "failed" in outcome else outcome
 
     def _try(self, original, whole, path, files, is_exact) -> str:
         from kerastorch.convert import KerasFileError
@@ -462,7 +486,8 @@ class Trial:
                 raise Wrong("the weights are not the file's")
         elif "packed" not in original.name and "uint8" not in original.name:
             data = b"".join(files.values())
-            for key, array in arrays_of(model):
+            is_torch = original.opened.endswith(".safetensors")
+            for key, array in tensors_of(model) if is_torch else arrays_of(model):
                 if not lies_in(array, data):
                     raise Wrong(f"the file does not have the values of {key}")
         if original.builder is None:
@@ -490,7 +515,12 @@ class Trial:
             np.ones([1, *(extent or 13 for extent in symbol.shape[1:])], np.float32)
             for symbol in model.inputs
         ]
-        model.to(self.torch.float32).predict(inputs)
+        try:
+            model.to(self.torch.float32).predict(inputs)
+        except RuntimeError:
+            # As in Keras, sizes that the config leaves open can turn out not to fit in the run.
+            if all(None not in shape[1:] for shape in shapes_within(model)):
+                raise
 
 
 def arrays_of(model) -> Iterator[tuple[str, np.ndarray]]:
@@ -504,6 +534,11 @@ def arrays_of(model) -> Iterator[tuple[str, np.ndarray]]:
                 f"{layer.name}.{rule.key}",
                 rule.to_keras(_tensor(layer, rule.key)).detach().numpy(),
             )
+
+
+def tensors_of(model) -> Iterator[tuple[str, np.ndarray]]:
+    for key, tensor in model.state_dict().items():
+        yield key, tensor.numpy()
 
 
 def lies_in(array: np.ndarray, data: bytes) -> bool:

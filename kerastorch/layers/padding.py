@@ -17,12 +17,14 @@ Margins = tuple[Pair, Pair]
 
 
 _COUNTS = {1: "one", 2: "two"}
+_MOST = 2**31 - 1  # of a window or a step: torch multiplies them with sizes without a check
 
 
 def per_axis(value: int | Sequence[int], axes: int, what: str, least: int = 1) -> tuple[int, ...]:
     """The value for each spatial axis."""
     values = tuple(value) if isinstance(value, list | tuple) else (value,) * axes
-    if len(values) != axes or not all(isinstance(v, Integral) and v >= least for v in values):
+    is_right = all(isinstance(v, Integral) and least <= v <= _MOST for v in values)
+    if len(values) != axes or not is_right:
         kind = "a positive integer" if least else "an integer that is not negative,"
         raise ValueError(f"{what} is {kind} or {_COUNTS[axes]} of them, not {value!r}.")
     return tuple(map(int, values))
@@ -30,7 +32,7 @@ def per_axis(value: int | Sequence[int], axes: int, what: str, least: int = 1) -
 
 def positive(value: int, what: str) -> int:
     """The value itself, if it is a positive integer."""
-    if not isinstance(value, Integral) or value <= 0:
+    if not isinstance(value, Integral) or not 0 < value <= _MOST:
         raise ValueError(f"{what} is a positive integer, not {value!r}.")
     return int(value)
 

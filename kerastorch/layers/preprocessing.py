@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..engine.layer import Layer
-from ..engine.layout import Shape, join_shape, keras_axis, split_shape, tensor_axis
+from ..engine.layout import Shape, join_shape, keras_axes, split_shape, tensor_axis
 from .padding import positive
 from .resizing import check_resizing, resize_in_ratio, smart_resize
 
@@ -82,10 +82,7 @@ class Normalization(Layer):
 
     def build(self, shape: Shape) -> None:
         rank = len(shape)
-        axes = (
-            () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
-        )
-        axes = sorted(keras_axis(axis, rank) for axis in axes)
+        axes = self._axes(rank)
         if any(shape[axis] is None for axis in axes):
             raise ValueError(
                 f"Layer {self.name!r} needs to know the sizes of axes {axes}; got {shape}."
@@ -104,6 +101,19 @@ class Normalization(Layer):
                 given = _as_read_by_tensorflow(getattr(self, f"input_{name}"))
                 self.register_buffer(name, _placed(given.expand(sizes)), persistent=False)
         self.built = True
+
+    def _axes(self, rank: int) -> list[int]:
+        """The axes that have statistics of their own, counted from the first."""
+        return [] if self.axis is None else sorted(keras_axes(self.axis, rank))
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        sizes = [shape[axis] for axis in self._axes(len(shape))]
+        if len(shape) != len(self._broadcast_shape) or sizes != list(self.mean.shape):
+            raise ValueError(
+                f"Layer {self.name!r} has statistics of the shape {tuple(self.mean.shape)} along "
+                f"the axes {self.axis} of rank {len(self._broadcast_shape)}; got {shape}."
+            )
+        return shape
 
     def get_config(self) -> dict[str, Any]:
         return {

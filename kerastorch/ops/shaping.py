@@ -94,9 +94,11 @@ def _spread(key: Any, value: Any) -> list:
 
 
 def _is_slice(part: Any) -> bool:
-    return isinstance(part, slice) and all(
-        number is None or type(number) is int for number in (part.start, part.stop, part.step)
-    )
+    if not isinstance(part, slice):
+        return False
+    # Torch multiplies steps with strides: longer ones would overflow.
+    is_step = part.step is None or (type(part.step) is int and abs(part.step) < 2**31)
+    return is_step and all(n is None or type(n) is int for n in (part.start, part.stop))
 
 
 def _whole_key(key: Any, rank: int) -> list:
