@@ -14,7 +14,9 @@ from PIL import Image
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
-from kerastorch.cli import main, markdown_table, published_rows
+from kerastorch.cli import main
+from kerastorch.cli.listing import published_rows
+from kerastorch.cli.tables import markdown_table
 from kerastorch.preprocessing.image import img_to_array, load_img
 
 README = Path(__file__).resolve().parents[1] / "README.md"

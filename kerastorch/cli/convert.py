@@ -1,0 +1,50 @@
+"""`kerastorch convert`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import torch
+
+from ..convert import convert_file
+from .arguments import add_command
+from .opening import (
+    check_no_options_of_named_models,
+    is_file_name,
+    named_model,
+    open_model,
+    weights_options,
+)
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    command = add_command(
+        commands,
+        run,
+        "convert",
+        "write a Keras file's model as safetensors",
+        "kerastorch convert my_model.keras -o my_model.safetensors",
+        weights_options(),
+    )
+    command.add_argument("source", metavar="SRC", help="a .keras file, or a file of weights")
+    command.add_argument("-o", "--output", metavar="OUT.safetensors", required=True)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Writes a Keras file's model as safetensors."""
+    if options.model is not None:
+        with torch.device("meta"):  # The file's weights take the places of its own.
+            model = named_model(options, weights=None)
+        convert_file(options.source, options.output, model)
+    elif is_file_name(options.source):
+        check_no_options_of_named_models(options)
+        model = convert_file(options.source, options.output)
+    else:
+        model, _ = open_model(options.source, options)
+        model.save_weights(options.output)
+    size = os.path.getsize(options.output) / 1e6
+    print(
+        f"{options.output}: {model.name}, {len(model.layers)} layers, "
+        f"{model.count_params():,} parameters, {size:.1f} MB"
+    )

@@ -1,0 +1,53 @@
+"""`kerastorch list`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import list_models
+from ..applications.registry import ModelRecord, get_record
+from .arguments import add_command
+from .tables import markdown_table, new_table, print_table
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    command = add_command(
+        commands,
+        run,
+        "list",
+        "list the built-in models with their published figures",
+        "kerastorch list",
+    )
+    command.add_argument("--markdown", action="store_true", help="as a Markdown table")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Prints the table of the built-in models with their published figures."""
+    rows = published_rows()
+    if options.markdown:
+        print(markdown_table(rows))
+        return
+    header, *rows = rows
+    table = new_table(*header[:2], *(f">{column}" for column in header[2:]))
+    for row in rows:
+        table.add_row(*row)
+    print_table(table)
+
+
+def published_rows() -> list[tuple[str, ...]]:
+    """The header, and each built-in model's published size, accuracies, parameters and depth."""
+    records = sorted(map(get_record, list_models()), key=lambda record: record.name)
+    header = ("Name", "Keras", "Size", "Top-1", "Top-5", "Parameters", "Depth")
+    return [header, *map(_published_row, records)]
+
+
+def _published_row(record: ModelRecord) -> tuple[str, ...]:
+    return (
+        record.name,
+        record.keras_name,
+        f"{record.size_mb} MB",
+        f"{record.top1:.3f}",
+        f"{record.top5:.3f}",
+        f"{record.params:,}",
+        "-" if record.depth is None else str(record.depth),
+    )

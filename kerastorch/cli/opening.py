@@ -1,0 +1,95 @@
+"""Finding the model that a name or a file stands for."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+
+from .. import create_model, load_model
+from ..applications.construction import PublishedWeightsError
+from ..applications.imagenet_utils import CLASSES
+from ..applications.registry import ModelRecord, get_record
+from ..engine import Model
+from .arguments import positive
+
+
+def add_model_or_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model_or_file",
+        metavar="MODEL_OR_FILE",
+        help="a name from `kerastorch list`, a .keras or .safetensors file, or a file of weights",
+    )
+
+
+def weights_options() -> argparse.ArgumentParser:
+    """The options that say which architecture a file of bare weights belongs to."""
+    parent = argparse.ArgumentParser(add_help=False)
+    group = parent.add_argument_group("for a file that holds only weights")
+    group.add_argument("--model", metavar="NAME", help="the architecture they belong to")
+    group.add_argument(
+        "--classes",
+        metavar="N",
+        type=positive,
+        help=f"how many classes they tell apart (default {CLASSES})",
+    )
+    group.add_argument("--no-top", action="store_true", help="they are of a model without its top")
+    group.add_argument("--alpha", metavar="X", type=float, help="a MobileNet's width multiplier")
+    return parent
+
+
+def open_model(
+    source: str, options: argparse.Namespace, with_weights: bool = True
+) -> tuple[Model, ModelRecord | None]:
+    """The model that a name or file stands for, and the record of the application in it."""
+    if options.model is not None:
+        return named_model(options, weights=source), get_record(options.model)
+    check_no_options_of_named_models(options)
+    if is_file_name(source):
+        model = load_model(source)
+        return model, _application_in(model)
+    record = get_record(source)
+    if not with_weights:
+        with torch.device("meta"):  # nothing will be computed
+            return create_model(source), record
+    try:
+        return create_model(source, pretrained=True, classifier_activation="softmax"), record
+    except PublishedWeightsError:
+        raise ValueError(
+            f"the published weights of {record.name} cannot be fetched yet; "
+            f"give a file of them in place of the name, and --model {record.name}"
+        ) from None
+
+
+def is_file_name(source: str) -> bool:
+    path = Path(source)
+    return bool(path.suffix) or path.is_file() or (path / "model.json").is_file()
+
+
+def named_model(options: argparse.Namespace, weights: str | None) -> Model:
+    return create_model(
+        options.model,
+        weights=weights,
+        classes=options.classes or CLASSES,
+        include_top=not options.no_top,
+        classifier_activation="softmax",
+        alpha=options.alpha,
+    )
+
+
+def check_no_options_of_named_models(options: argparse.Namespace) -> None:
+    if options.classes is not None or options.alpha is not None or options.no_top:
+        raise ValueError("--classes, --no-top and --alpha go with --model and a file of weights")
+
+
+def _application_in(model: Model) -> ModelRecord | None:
+    """The application that `model` is, or that a model nested in it is, told by their names."""
+    names = [model.name, *(layer.name for layer in model.layers if isinstance(layer, Model))]
+    for name in names:
+        try:
+            return get_record(re.sub(r"_\d.*", "", name))  # Keras names a mobilenetv2_1.00_224
+        except ValueError:
+            continue
+    return None
