@@ -39,7 +39,7 @@ def load_weights(
     """Fills a model from a file; see `Model.load_weights`."""
     path = Path(filepath)
     with reading(path):
-        file = _read(path)
+        file = read_file(path)
         weights, report = _weights_for(model, path, file, by_name, skip_mismatch)
         _fill(model, weights, file)
     return report
@@ -49,8 +49,8 @@ def load_model(filepath: str | PathLike) -> Model:
     """Opens a whole model; see `kerastorch.load_model`."""
     path = Path(filepath)
     with reading(path):
-        file = _read(path)
-        model, weights = _open(path, file)
+        file = read_file(path)
+        model, weights = open_unfilled(path, file)
         _place(model, _own(weights, file))
     return model
 
@@ -77,10 +77,10 @@ def convert_file(
     """
     path = Path(source)
     with reading(path), ThreadPoolExecutor(1) as hashing:
-        sha256 = hashing.submit(_sha256, path)  # while the file is parsed and matched
-        file = _read(path)
+        sha256 = hashing.submit(sha256_of, path)  # while the file is parsed and matched
+        file = read_file(path)
         if model is None:
-            model, weights = _open(path, file)
+            model, weights = open_unfilled(path, file)
         else:
             weights, _ = _weights_for(model, path, file)
         _place(model, weights)
@@ -93,7 +93,7 @@ def describe_file(filepath: str | PathLike) -> dict[str, str | None]:
     """What a converted file keeps of its source: the name, the SHA-256 and Keras's version."""
     path = Path(filepath)
     with reading(path):
-        return _describe(path, _read(path), _sha256(path))
+        return _describe(path, read_file(path), sha256_of(path))
 
 
 def _describe(path: Path, file: KerasFile | None, sha256: str) -> dict[str, str | None]:
@@ -101,8 +101,8 @@ def _describe(path: Path, file: KerasFile | None, sha256: str) -> dict[str, str 
     return {"name": path.name, "sha256": sha256, "keras_version": version}
 
 
-def _sha256(path: Path) -> str:
-    """The hash of a file, or of a model of several files as if they were one."""
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, or of a model of several files as if they were one."""
     digest = hashlib.sha256()
     for part in _parts(path):
         with open_regular(part) as file:
@@ -117,7 +117,7 @@ def _parts(path: Path) -> list[Path]:
     return tensorflowjs_parts(path) if is_tensorflowjs(path) else [path]
 
 
-def _read(path: Path) -> KerasFile | None:
+def read_file(path: Path) -> KerasFile | None:
     """What a file of Keras holds; None for `.safetensors`, which are read for a model."""
     if is_sharded(path):
         return read_sharded(path)
@@ -148,7 +148,7 @@ def _set_epsilon(model: Model, epsilon: float) -> None:
             module.epsilon = module.eps = epsilon
 
 
-def _open(path: Path, file: KerasFile | None) -> tuple[Model, Weights]:
+def open_unfilled(path: Path, file: KerasFile | None) -> tuple[Model, Weights]:
     """A whole model without its weights, on the meta device, and the weights."""
     config = saved_model_config(path) if file is None else file.model_config
     if config is None:

@@ -100,6 +100,27 @@ def decode_predictions(preds, top=5):
     return [_best(scores, top) for scores in preds]
 
 
+def best_labels(scores, labels=None, top=5):
+    """Names the best classes of every image, whatever the classes are.
+
+    Args:
+        scores: numpy array `(images, classes)`.
+        labels: the classes' names in order; None for ImageNet's where there are 1000.
+        top: how many classes to name for an image.
+
+    Returns:
+        A list with, for each image, a list of `(name, score)`, best first.
+    """
+    if labels is None and scores.shape[1] == CLASSES:
+        return [[entry[1:] for entry in best] for best in decode_predictions(scores, top)]
+    labels = labels or [f"class {index}" for index in range(scores.shape[1])]
+    best = scores.argsort(axis=1)[:, ::-1][:, :top]
+    return [
+        [(labels[index], row[index]) for index in indices]
+        for row, indices in zip(scores, best, strict=True)
+    ]
+
+
 def _best(scores, top):
     best = [(*_class_index()[str(i)], scores[i]) for i in scores.argsort()[::-1][:top]]
     return sorted(best, key=lambda entry: entry[2], reverse=True)

@@ -6,10 +6,11 @@ import argparse
 
 import numpy as np
 
+from ..applications.imagenet_utils import best_labels
 from .arguments import add_command, positive
 from .opening import add_model_or_file, open_model, weights_options
 from .pictures import add_picture_options, recipe_for
-from .scores import best_labels, ends_in_probabilities, number_of_classes, read_labels, softmax
+from .scores import ends_in_probabilities, number_of_classes, read_labels, softmax
 from .tables import new_table, print_table
 
 BATCH = 32

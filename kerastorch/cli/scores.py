@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from .. import activations
-from ..applications.imagenet_utils import CLASSES, decode_predictions
 from ..engine import Model
 
 
@@ -32,19 +30,6 @@ def ends_in_probabilities(model: Model) -> bool:
 def softmax(logits: np.ndarray) -> np.ndarray:
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))
     return scores / scores.sum(axis=1, keepdims=True)
-
-
-def best_labels(
-    scores: np.ndarray, labels: list[str] | None, top: int
-) -> Iterator[list[tuple[str, float]]]:
-    """For each picture its `top` best labels with their scores; ImageNet's where there are 1000."""
-    if labels is None and scores.shape[1] == CLASSES:
-        for best in decode_predictions(scores, top):
-            yield [(label, score) for _, label, score in best]
-        return
-    labels = labels or [f"class {index}" for index in range(scores.shape[1])]
-    for row in scores:
-        yield [(labels[index], row[index]) for index in row.argsort()[::-1][:top]]
 
 
 def read_labels(path: str, classes: int) -> list[str]:

@@ -1,0 +1,257 @@
+"""Verifying a model: the reference and the model on the same inputs, and a verdict."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import io
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from .. import __version__
+from ..applications.imagenet_utils import best_labels
+from ..convert.keras_files import is_keras_file
+from ..convert.loading import sha256_of
+from ..engine import Model, Symbol
+from ..models import load_model
+from .causes import Case, explain
+from .comparison import Comparison, compare, compare_float32, record
+from .reference import Call, Expected, KerasReference, RunReference
+from .storage import is_stored_reference, read_reference, write_reference
+from .verdict import TOLERANCE, Divergence, LayerResult, Picture, Subject, Verdict
+from .watching import Visit, places_of, to_tensor
+
+Source = Model | str | PathLike
+Application = tuple[str, dict[str, Any]]
+INPUT_TOLERANCE = 1e-6  # of preprocessing, which is done in float32
+THUMBNAIL = (160, 160)
+
+
+def verify(
+    model: Source,
+    against: Source | None = None,
+    *,
+    inputs: Any = None,
+    model_inputs: Any = None,
+    pictures: Sequence[str | PathLike] = (),
+    labels: Sequence[str] | None = None,
+    application: Application | None = None,
+    float32: bool = True,
+    image_size: tuple[int, int] = (128, 128),
+    batch_size: int = 2,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    save_reference: str | PathLike | None = None,
+) -> Verdict:
+    """Whether a model here and a reference are the same, layer by layer.
+
+    Both compute the same inputs in float64. Every layer's output is compared, and for batch
+    normalisation also the moving statistics that a step of training would leave. For the first
+    layer that differs the usual mistakes are tried, until one makes it agree.
+
+    Args:
+        model: a model, or a file that `load_model` opens.
+        against: the reference: a file that Keras runs in a process of its own, a stored reference
+            (`save_reference`), or a model that runs here. None for the file itself. A file that is
+            not Keras's runs here, and so does any other where Keras is not installed.
+        inputs: arrays in Keras's layout, as `predict` takes them; None for random ones.
+        model_inputs: what the model is given where its preprocessing is to be verified too, in
+            Keras's layout; None for the same.
+        pictures: the picture files that `inputs` were made from, for the report.
+        labels: the classes in order, for the report; None for ImageNet's where there are 1000.
+        application: for a reference of weights alone, the name of a constructor in
+            `keras.applications` and its arguments.
+        float32: whether to compare in float32 too, which the verdict does not depend on.
+        image_size: height and width of random images where the model leaves them open.
+        batch_size: the number of random samples.
+        seed: of the random inputs.
+        tolerance: the largest relative difference in float64 that counts as equal.
+        save_reference: where to keep what the reference gave, as `.safetensors`.
+
+    Raises:
+        KerasFileError: a file is missing or broken, or holds what is not supported.
+        KerasProcessError: Keras is not installed, or does not run the file.
+        ValueError: a model in memory comes without a reference, or the inputs do not fit.
+    """
+    if against is None and isinstance(model, Model):
+        raise ValueError("A model in memory is verified against something: give `against`.")
+    exact = _in_float64(model)
+    with ExitStack() as stack:
+        reference, notes = _open_reference(model, against, application, stack)
+        if inputs is not None:
+            arrays, words = [np.asarray(x) for x in exact._arrange(inputs)], "given"
+        elif isinstance(reference, RunReference):
+            arrays, words = reference.arrays, "those of the stored reference"
+        else:
+            arrays = random_inputs(exact.inputs, image_size, batch_size, seed)
+            words = f"random numbers of seed {seed}"
+        if isinstance(reference, Model):
+            reference = record(reference, arrays, _subject(against, reference))
+        found = compare(exact, reference.run(arrays), arrays, tolerance)
+        divergence = _explain_first(found, exact, reference, tolerance)
+        if save_reference is not None:
+            kept = (reference.subject, arrays, found.calls, reference.outputs)
+            write_reference(save_reference, *kept)
+        results, outputs = found.results, reference.outputs
+        if float32:
+            results = compare_float32(exact.float(), reference.run_float32(arrays), arrays, found)
+    if model_inputs is not None:
+        given = [np.asarray(x) for x in exact._arrange(model_inputs)]
+        unlike = list(_compare_inputs(exact, arrays, given))
+        results = [*(result for result, _ in unlike), *results]
+        divergence = next((d for _, d in unlike if d is not None), divergence)
+    shapes = ", ".join("x".join(map(str, array.shape)) for array in arrays)
+    return Verdict(
+        reference=reference.subject,
+        model=_subject(model, exact),
+        inputs=f"{words}, {shapes}",
+        layers=tuple(results),
+        divergence=divergence,
+        unmatched=tuple(found.unmatched),
+        notes=notes,
+        pictures=tuple(_seen(pictures, outputs, found.outputs, labels)),
+        versions=_versions() | reference.versions,
+        tolerance=tolerance,
+    )
+
+
+# What is compared
+
+
+def _in_float64(model: Source) -> Model:
+    """The model to be verified, in evaluation mode; one in memory is copied."""
+    opened = copy.deepcopy(model) if isinstance(model, Model) else load_model(model)
+    return opened.cpu().double().eval()
+
+
+def _open_reference(
+    model: Source, against: Source | None, application: Application | None, stack: ExitStack
+) -> tuple[KerasReference | RunReference | Model, tuple[str, ...]]:
+    """What the model is held against, and what is to be said of it."""
+    if isinstance(against, Model):
+        return _in_float64(against), ()
+    path = Path(model if against is None else against)
+    if is_stored_reference(path):
+        return read_reference(path), ()
+    is_keras = is_keras_file(path)
+    if against is None or (is_keras and is_keras_installed()):
+        return stack.enter_context(KerasReference(path, application)), ()
+    reason = "Keras is not installed" if is_keras else "it is no file of Keras"
+    return _in_float64(path), (f"{path.name} was run here, not in Keras, as {reason}.",)
+
+
+def is_keras_installed() -> bool:
+    """Whether Keras and TensorFlow can be started beside this process."""
+    return all(importlib.util.find_spec(name) for name in ("keras", "tensorflow"))
+
+
+def _subject(source: Source, model: Model) -> Subject:
+    runs_on = f"kerastorch {__version__} on PyTorch {torch.__version__}"
+    if isinstance(source, Model):
+        return Subject(model.name, runs_on, parameters=model.count_params())
+    path = Path(source)
+    return Subject(path.name, runs_on, sha256_of(path), model.count_params())
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "kerastorch": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+# Inputs
+
+
+def random_inputs(
+    symbols: Sequence[Symbol], image_size: tuple[int, int], batch_size: int, seed: int
+) -> list[np.ndarray]:
+    """Random arrays in Keras's layout, exact in float32.
+
+    Args:
+        symbols: the model's inputs.
+        image_size: what stands in for sizes that they leave open.
+        batch_size: the number of samples.
+        seed: of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for symbol in symbols:
+        open_sizes = iter([*image_size, *[image_size[0]] * symbol.ndim])
+        shape = [size if size is not None else next(open_sizes) for size in symbol.shape[1:]]
+        array = rng.uniform(-1, 1, (batch_size, *shape)).astype(np.float32)
+        arrays.append(array.astype(np.float64))
+    return arrays
+
+
+def _compare_inputs(
+    model: Model, arrays: list[np.ndarray], given: list[np.ndarray]
+) -> Iterator[tuple[LayerResult, Divergence | None]]:
+    """What the model's own preprocessing makes of the inputs, beside what the reference gets."""
+    like = torch.empty((), dtype=torch.float64)
+    for symbol, array, own in zip(model.inputs, arrays, given, strict=True):
+        name, format = symbol.node.name, model.data_format
+        expected = Expected.of(array.astype(np.float64))
+        x = to_tensor(own.astype(np.float64), like, format)
+        call = Call(name, "InputLayer", (expected,))
+        error = expected.error(own)
+        result = LayerResult(0, name, "InputLayer", array.shape, expected.largest, error)
+        divergence = None
+        if not error <= INPUT_TOLERANCE:
+            visit = Visit(name, nn.Identity(), (x,), {}, [x])
+            divergence = explain(Case(visit, call, format, (), None), result, INPUT_TOLERANCE)
+        yield result, divergence
+
+
+# What was found
+
+
+def _explain_first(
+    found: Comparison, model: Model, reference: KerasReference | RunReference, tolerance: float
+) -> Divergence | None:
+    if found.first is None:
+        return None
+    visit, call = found.first
+    result = next(result for result in found.results if not result.error <= tolerance)
+    peers = [(path, module) for path, module in places_of(model) if [*module.parameters()]]
+    case = Case(visit, call, model.data_format, peers, reference.weights(visit.path))
+    return explain(case, result, tolerance)
+
+
+def _seen(
+    pictures: Sequence[str | PathLike],
+    theirs: list[np.ndarray],
+    ours: list[np.ndarray],
+    labels: Sequence[str] | None,
+) -> Iterator[Picture]:
+    """The pictures with the best classes of both, as far as the models give one row of scores."""
+    if not pictures:
+        return
+    is_classifier = len(theirs) == 1 and theirs[0].ndim == 2
+    best = [
+        best_labels(outputs[0], labels) if is_classifier else [()] * len(pictures)
+        for outputs in (theirs, ours)
+    ]
+    for path, reference, model in zip(map(Path, pictures), *best, strict=True):
+        rows = [tuple((name, float(score)) for name, score in row) for row in (reference, model)]
+        yield Picture(path.name, _thumbnail(path), *rows)
+
+
+def _thumbnail(path: Path) -> bytes:
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        small.thumbnail(THUMBNAIL)
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return buffer.getvalue()
