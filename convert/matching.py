@@ -75,7 +75,7 @@ def match(
         KerasFileError: something is missing, unexpected, or of another shape, and that was not
             allowed; the error lists it.
     """
-    found = _pair(model, file, by_name)
+    found = pair_layers(model, file, by_name)
     prefixes = module_keys(model)
     assignments: list[Assignment] = []
     loaded: list[str] = []
@@ -83,7 +83,7 @@ def match(
     for layer, stored in found.pairs:
         rules = rules_for(layer)
         expected = [tuple(rule.to_keras(_tensor(layer, rule.key)).shape) for rule in rules]
-        arrays = _arrays_of_today(layer, stored, file)
+        arrays = arrays_of_today(layer, stored, file)
         given = [array.shape for array in arrays]
         if expected != given:
             mismatched.append(f"{layer.name} {_sizes(expected)} from {stored.name} {_sizes(given)}")
@@ -102,7 +102,8 @@ def match(
     return Match(assignments, report, found.epsilon)
 
 
-def _arrays_of_today(layer: Layer, stored: StoredLayer, file: KerasFile) -> list[np.ndarray]:
+def arrays_of_today(layer: Layer, stored: StoredLayer, file: KerasFile) -> list[np.ndarray]:
+    """The arrays of a layer as Keras lays them out since version 2."""
     arrays = [stored_array.array for stored_array in stored.arrays]
     return arrays_in_keras_2(layer, arrays, file.is_keras_1, file.backend)
 
@@ -119,7 +120,8 @@ def check(report: LoadReport, by_name: bool, skip_mismatch: bool) -> None:
         raise mismatch(report.model, **problems)
 
 
-def _pair(model: Model, file: KerasFile, by_name: bool) -> Pairing:
+def pair_layers(model: Model, file: KerasFile, by_name: bool) -> Pairing:
+    """The layers of a model with those of a file; `match` has the arguments and the errors."""
     if by_name:
         return _pair_layers_of_one_name(model, file)
     return _pair_by_path(model, file) if file.by_path else _pair_by_name_or_order(model, file)

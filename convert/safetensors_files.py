@@ -99,9 +99,7 @@ def read_safetensors(
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """The weights for a model, memory-mapped, after every key and shape has been checked."""
     expected = stored_tensors(model)
-    with _open(path) as file:
-        stored = (key for key in file.keys() if not is_batch_count(key))  # noqa: SIM118
-        weights = {key: file.get_tensor(key) for key in stored}
+    weights = read_tensors(path)
     both = [key for key in expected if key in weights]
     fitting = [key for key in both if expected[key].shape == weights[key].shape]
     report = LoadReport(
@@ -121,14 +119,29 @@ def read_safetensors(
     return {key: weights[key] for key in fitting}, report
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All weights by their keys, memory-mapped."""
+    with _open(path) as file:
+        stored = (key for key in file.keys() if not is_batch_count(key))  # noqa: SIM118
+        return {key: file.get_tensor(key) for key in stored}
+
+
 def saved_model_config(path: Path) -> dict[str, Any]:
     """`class_name` and `config` of the model that was saved."""
-    with _open(path) as file:
-        text = (file.metadata() or {}).get("kerastorch")
-    if text is None:
+    header = read_header(path)
+    if header is None:
         raise KerasFileError(
             "The file holds only weights: build the model and call its load_weights."
         )
+    return header["model"]
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The `model` that was saved and the `source` of its weights; None in others' files."""
+    with _open(path) as file:
+        text = (file.metadata() or {}).get("kerastorch")
+    if text is None:
+        return None
     try:
         header = read_json(text, "header")
         if header["format_version"] > FORMAT_VERSION:
@@ -136,7 +149,7 @@ def saved_model_config(path: Path) -> dict[str, Any]:
                 "The file was written by a newer kerastorch "
                 f"(format {header['format_version']!r:.20})."
             )
-        return header["model"]
+        return {"model": header["model"], "source": header.get("source")}
     except (LookupError, TypeError, AttributeError) as error:
         raise KerasFileError(f"The file has a broken header: {error!r}.") from error
 
