@@ -20,17 +20,22 @@ COMMANDS = (convert, predict, summary, listing)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command with `arguments`, by default the process's own, and gives its exit code."""
+    """Runs the command with `arguments`, by default the process's own, and gives its exit code.
+
+    It is 0 when the command has done what it should, 1 for an error and 2 for wrong usage. That of
+    a command that `answers` is its answer, 0 for yes and 1 for no, and 2 if there is none.
+    """
     options = _parser().parse_args(arguments)
+    code = 2 if options.answers else 0
     try:
-        options.run(options)
+        code = options.run(options) or 0
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError) as error:
         print(f"kerastorch: {_describe(error)}", file=sys.stderr)
-        return 1
-    return 0
+        return 2 if options.answers else 1
+    return code
 
 
 def _describe(error: Exception) -> str:

@@ -8,13 +8,27 @@ from collections.abc import Callable
 
 def add_command(
     commands: argparse._SubParsersAction,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     name: str,
     purpose: str,
     example: str,
     *parents: argparse.ArgumentParser,
+    answers: bool = False,
 ) -> argparse.ArgumentParser:
-    """Adds a command that runs `run` and has the arguments of `parents`; gives its parser."""
+    """Adds a command that has the arguments of `parents`.
+
+    Args:
+        commands: what it is added to.
+        run: runs it with the parsed arguments and, if it `answers`, gives the exit code.
+        name: its name.
+        purpose: what it does, in a phrase.
+        example: a whole line of its use.
+        parents: parsers of arguments that it shares with others.
+        answers: whether its exit code is an answer; see `main`.
+
+    Returns:
+        Its parser, which takes its own arguments.
+    """
     command = commands.add_parser(
         name,
         help=purpose,
@@ -23,7 +37,7 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=parents,
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, answers=answers)
     return command
 
 
