@@ -16,37 +16,41 @@ class Rule(NamedTuple):
 
     Attributes:
         key: the tensor's key in the layer's `state_dict`.
+        name: Keras's name for the array.
         to_torch: turns Keras's array into the tensor's layout; a view.
         to_keras: turns the layer's tensor into Keras's layout; a view.
     """
 
     key: str
+    name: str
     to_torch: Callable[[Tensor], Tensor]
     to_keras: Callable[[Tensor], Tensor]
 
 
-def _same(key: str) -> Rule:
-    return Rule(key, lambda x: x, lambda x: x)
+def _same(key: str, name: str) -> Rule:
+    return Rule(key, name, lambda x: x, lambda x: x)
 
 
-def _matrix(key: str) -> Rule:
+def _matrix(key: str, name: str = "kernel") -> Rule:
     """(in, out) <-> (out, in)"""
-    return Rule(key, lambda x: x.t(), lambda x: x.t())
+    return Rule(key, name, lambda x: x.t(), lambda x: x.t())
 
 
-def _kernel(key: str) -> Rule:
+def _kernel(key: str, name: str = "kernel") -> Rule:
     """(height, width, in, out) <-> (out, in, height, width), or without one of the sizes"""
     return Rule(
         key,
+        name,
         lambda x: x.permute(-1, -2, *range(x.ndim - 2)),
         lambda x: x.permute(*range(2, x.ndim), 1, 0),
     )
 
 
-def _depthwise_kernel(key: str, multiplier: int) -> Rule:
+def _depthwise_kernel(key: str, name: str, multiplier: int) -> Rule:
     """(height, width, channels, multiplier) <-> (channels * multiplier, 1, height, width)"""
     return Rule(
         key,
+        name,
         lambda x: x.permute(2, 3, 0, 1).flatten(0, 1).unsqueeze(1),
         lambda x: x.squeeze(1).unflatten(0, (-1, multiplier)).permute(2, 3, 0, 1),
     )
@@ -56,27 +60,28 @@ def _slopes(key: str, data_format: str) -> Rule:
     """An array of the shape of a sample; an image's channels go first."""
     return Rule(
         key,
+        key,
         lambda x: from_keras_layout(x[None], data_format)[0],
         lambda x: to_keras_layout(x[None], data_format)[0],
     )
 
 
 def _bias(layer: Layer, key: str = "bias") -> list[Rule]:
-    return [_same(key)] if layer.use_bias else []
+    return [_same(key, "bias")] if layer.use_bias else []
 
 
 def _gamma_and_beta(layer: Layer) -> list[Rule]:
     return [
-        *([_same("weight")] if layer.scale else []),
-        *([_same("bias")] if layer.center else []),
+        *([_same("weight", "gamma")] if layer.scale else []),
+        *([_same("bias", "beta")] if layer.center else []),
     ]
 
 
 def _batch_normalization(layer: Layer) -> list[Rule]:
     return [
         *_gamma_and_beta(layer),
-        _same("running_mean"),
-        _same("running_var"),
+        _same("running_mean", "moving_mean"),
+        _same("running_var", "moving_variance"),
     ]
 
 
@@ -87,12 +92,12 @@ _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
     # In Keras (height, width, out, in), in torch (in, out, height, width).
     "Conv2DTranspose": lambda layer: [_kernel("weight"), *_bias(layer)],
     "DepthwiseConv2D": lambda layer: [
-        _depthwise_kernel("weight", layer.depth_multiplier),
+        _depthwise_kernel("weight", "kernel", layer.depth_multiplier),
         *_bias(layer),
     ],
     "SeparableConv2D": lambda layer: [
-        _depthwise_kernel("depthwise.weight", layer.depth_multiplier),
-        _kernel("pointwise.weight"),
+        _depthwise_kernel("depthwise.weight", "depthwise_kernel", layer.depth_multiplier),
+        _kernel("pointwise.weight", "pointwise_kernel"),
         *_bias(layer, "pointwise.bias"),
     ],
     "Dense": lambda layer: [_matrix("weight"), *_bias(layer)],
@@ -101,7 +106,7 @@ _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
     "LayerNormalization": _gamma_and_beta,
     "GroupNormalization": _gamma_and_beta,
     "Normalization": lambda layer: [
-        _same(key) for key in ("mean", "variance", "count") if layer.input_mean is None
+        _same(key, key) for key in ("mean", "variance", "count") if layer.input_mean is None
     ],
 }
 
@@ -121,9 +126,9 @@ def _with_own(layer: Layer, rules: list[Rule]) -> list[Rule]:
 
     The layers inside have their own rules; of all, Keras puts trainable weights first.
     """
-    own = [_same(key) for key in stored_tensors(layer) if "." not in key]
+    own = [_same(key, key) for key in stored_tensors(layer) if "." not in key]
     inner = [
-        rule._replace(key=f"{name}.{rule.key}")
+        rule._replace(key=f"{name}.{rule.key}", name=f"{name}/{rule.name}")
         for name, module in layer.named_children()
         for rule in _rules_of_module(module)
     ]
@@ -134,7 +139,9 @@ def _with_own(layer: Layer, rules: list[Rule]) -> list[Rule]:
 
 
 def _rules_of_module(module: nn.Module) -> list[Rule]:
-    return rules_for(module) if isinstance(module, Layer) else [*map(_same, stored_tensors(module))]
+    if isinstance(module, Layer):
+        return rules_for(module)
+    return [_same(key, key.replace(".", "/")) for key in stored_tensors(module)]
 
 
 def _is_ours(cls: type) -> bool:
@@ -143,8 +150,9 @@ def _is_ours(cls: type) -> bool:
 
 def _registered_rule(item: str | tuple[str, Sequence[int]]) -> Rule:
     """A tensor by its key, or with the order that the axes of Keras's array take in it."""
-    if isinstance(item, str):
-        return _same(item)
-    key, order = item
+    key, order = (item, None) if isinstance(item, str) else item
+    name = key.replace(".", "/")
+    if order is None:
+        return _same(key, name)
     back = sorted(range(len(order)), key=order.__getitem__)
-    return Rule(key, lambda x: x.permute(*order), lambda x: x.permute(*back))
+    return Rule(key, name, lambda x: x.permute(*order), lambda x: x.permute(*back))

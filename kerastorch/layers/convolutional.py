@@ -70,6 +70,10 @@ class _NamedPadding:
             fill_(self.bias, self.bias_initializer, tuple(self.bias.shape))
 
     @property
+    def use_bias(self) -> bool:
+        return self.bias is not None  # also where it came later, as in a fusion with a batch norm
+
+    @property
     def keras_kernel_shape(self) -> tuple[int, ...]:
         return (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
 
@@ -727,6 +731,10 @@ class ConvTranspose2d(Conv2DTranspose, nn.ConvTranspose2d):
         )
         if is_named:  # with output_padding in Keras's sense
             self.padding, self.output_padding = padding, output_padding
+
+    @property
+    def use_bias(self) -> bool:
+        return self.bias is not None
 
     def reset_parameters(self) -> None:
         shape = (*self.kernel_size, self.out_channels // self.groups, self.in_channels)

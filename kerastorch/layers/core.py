@@ -93,6 +93,10 @@ class Linear(Dense, nn.Linear):
     built = True
     __init__ = nn.Linear.__init__
 
+    @property
+    def use_bias(self) -> bool:
+        return self.bias is not None
+
     def reset_parameters(self) -> None:
         shape = (self.in_features, self.out_features)
         fill_(self.weight, self.kernel_initializer, shape, torch.t)
