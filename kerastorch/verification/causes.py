@@ -234,7 +234,8 @@ def _margins(
 def _zero_padding(case: Case) -> Iterator[Trial]:
     """Other places for the rows and columns of a layer that only pads."""
     x, shape = case.x, case.expected.shape
-    if not isinstance(case.module, nn.ZeroPad2d | ZeroPadding2D) or x.ndim != 4 or len(shape) != 4:
+    is_padding = isinstance(case.module, nn.ZeroPad2d | ZeroPadding2D | nn.Identity)
+    if not is_padding or x.ndim != 4 or len(shape) != 4:
         return
     sizes = shape[2:] if case.data_format == "channels_first" else shape[1:3]
     extra = [wanted - size for wanted, size in zip(sizes, x.shape[2:], strict=True)]

@@ -23,7 +23,7 @@ PROGRAM = Path(__file__).with_name("keras_process.py")
 SAMPLE = 4096  # values of an output that a stored run keeps
 
 
-class KerasProcessError(RuntimeError):
+class KerasProcessError(ChildProcessError):
     """Keras could not run the model; the message is Keras's own."""
 
 

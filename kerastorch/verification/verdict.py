@@ -107,6 +107,15 @@ class Subject:
     parameters: int | None = None
 
 
+def _in_json(value: Any) -> Any:
+    """The same with texts for numbers that JSON does not have: `nan`, `inf`."""
+    if isinstance(value, dict):
+        return {key: _in_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether two models are the same, layer by layer; it prints as a few lines.
@@ -149,7 +158,8 @@ class Verdict:
         content = asdict(self)
         for picture in content["pictures"]:
             del picture["png"]
-        return {"equal": self.is_equal, "largest_error": self.largest_error, **content}
+        content = {"equal": self.is_equal, "largest_error": self.largest_error, **content}
+        return _in_json(content)
 
     def __str__(self) -> str:
         names = f"{self.model.name} and {self.reference.name}"

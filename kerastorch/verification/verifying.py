@@ -26,6 +26,7 @@ from ..models import load_model
 from .causes import Case, explain
 from .comparison import Comparison, compare, compare_float32, record
 from .reference import Call, Expected, KerasReference, RunReference
+from .report import write_report
 from .storage import is_stored_reference, read_reference, write_reference
 from .verdict import TOLERANCE, Divergence, LayerResult, Picture, Subject, Verdict
 from .watching import Visit, places_of, to_tensor
@@ -51,6 +52,7 @@ def verify(
     seed: int = 0,
     tolerance: float = TOLERANCE,
     save_reference: str | PathLike | None = None,
+    report: str | PathLike | None = None,
 ) -> Verdict:
     """Whether a model here and a reference are the same, layer by layer.
 
@@ -76,6 +78,7 @@ def verify(
         seed: of the random inputs.
         tolerance: the largest relative difference in float64 that counts as equal.
         save_reference: where to keep what the reference gave, as `.safetensors`.
+        report: where to write the verdict as an HTML page.
 
     Raises:
         KerasFileError: a file is missing or broken, or holds what is not supported.
@@ -110,7 +113,7 @@ def verify(
         results = [*(result for result, _ in unlike), *results]
         divergence = next((d for _, d in unlike if d is not None), divergence)
     shapes = ", ".join("x".join(map(str, array.shape)) for array in arrays)
-    return Verdict(
+    verdict = Verdict(
         reference=reference.subject,
         model=_subject(model, exact),
         inputs=f"{words}, {shapes}",
@@ -122,6 +125,9 @@ def verify(
         versions=_versions() | reference.versions,
         tolerance=tolerance,
     )
+    if report is not None:
+        write_report(verdict, report)
+    return verdict
 
 
 # What is compared
