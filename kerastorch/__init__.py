@@ -6,10 +6,11 @@
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 
 `import kerastorch` costs little more than `import torch`: what needs torchvision or PIL loads
-when used.
+when used, and so do `diff` and `verify`.
 """
 
 from pathlib import Path as _Path
+from typing import Any as _Any
 
 # `convert/` stands beside `kerastorch/` in a checkout, and inside it in a wheel. In a checkout
 # (also an editable install, or under torch.hub), which `hubconf.py` tells, submodules are therefore
@@ -73,6 +74,7 @@ __all__ = [
     "applications",
     "config",
     "create_model",
+    "diff",
     "image_data_format",
     "initializers",
     "layers",
@@ -83,5 +85,14 @@ __all__ = [
     "preprocessing",
     "register_layer",
     "set_image_data_format",
+    "verify",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> _Any:
+    if name in ("diff", "verify"):
+        from . import verification
+
+        return getattr(verification, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

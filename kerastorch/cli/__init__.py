@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import convert, listing, predict, summary, verify
+from . import convert, diff, listing, predict, summary, verify
 
-COMMANDS = (convert, predict, verify, summary, listing)
+COMMANDS = (convert, predict, verify, diff, summary, listing)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

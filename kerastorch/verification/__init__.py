@@ -2,21 +2,30 @@
 
 `verifying` runs a model beside a `reference` (Keras in `keras_process`, or a run kept by
 `storage`), `comparison` holds each layer's output against it as `watching` sees it, `causes` tries
-why the first that differs does, and a `verdict` is what comes of it.
+why the first that differs does, and a `verdict` is what comes of it. `diffing` compares without
+running: the layers of both `sides`, of which a `difference` tells.
 """
 
+from .difference import Change, Difference, LayerDifference, Source, ValueChange
+from .diffing import diff
 from .reference import KerasMissingError, KerasProcessError
 from .verdict import Cause, Divergence, LayerResult, Picture, Subject, Verdict
 from .verifying import verify
 
 __all__ = [
     "Cause",
+    "Change",
+    "Difference",
     "Divergence",
     "KerasMissingError",
     "KerasProcessError",
+    "LayerDifference",
     "LayerResult",
     "Picture",
+    "Source",
     "Subject",
+    "ValueChange",
     "Verdict",
+    "diff",
     "verify",
 ]
