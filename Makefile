@@ -6,12 +6,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test matrix lint clean
+.PHONY: demo test matrix lint browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/kitchenware.py
 
-test: $(VENV)/.installed-test lint
+test: $(VENV)/.installed-test lint browser
 	$(BIN)/python -m pytest
 
 # Every architecture from every format of both writers, also what is marked `full`: an empty -m
@@ -22,6 +22,15 @@ matrix: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The tests of the report open it in Chromium or Chrome. `apt-get` has Chromium for root; anyone
+# else is told what is missing.
+browser: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.browser || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    apt-get update && apt-get install --yes --no-install-recommends chromium && \
+	    $(BIN)/python -m tests.browser; } || \
+	    { echo "The tests open reports in a browser, and there is none: install Chromium or Google"; \
+	      echo "Chrome (in Debian: apt-get install chromium), then run make test again."; exit 1; }
 
 clean:
 	rm -rf $(VENV) .demo

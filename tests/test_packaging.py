@@ -77,6 +77,8 @@ def test_the_wheel_holds_one_top_level_package(wheel):
     assert {name.removeprefix("kerastorch/") for name in checkout} <= carried
     assert "kerastorch/convert/__init__.py" in names
     assert "kerastorch/applications/imagenet_class_index.json" in names
+    for asset in ("report.css", "report.js"):
+        assert f"kerastorch/verification/report/{asset}" in names
 
 
 @pytest.mark.parametrize("checkout_first", [True, False])
