@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def functional_config(model: Model) -> dict[str, Any]:
         "name": model.name,
         "trainable": model.trainable,
         "layers": [
-            {**_layer_config(layer), "name": names[key], "inbound_nodes": calls[key]}
+            {**layer_config(layer), "name": names[key], "inbound_nodes": calls[key]}
             for key, layer in zip(names, model.operations, strict=True)
         ],
         "input_layers": map_structure(place_of_output, plan.inputs),
@@ -103,7 +104,7 @@ def sequential_config(model: Sequential) -> dict[str, Any]:
     return {
         "name": model.name,
         "trainable": model.trainable,
-        "layers": [_layer_config(layer) for layer in stack],
+        "layers": [layer_config(layer) for layer in stack],
     }
 
 
@@ -115,11 +116,15 @@ _MODULES = {
 }
 
 
-def _layer_config(layer: Any) -> dict[str, Any]:
+def layer_config(layer: Any) -> dict[str, Any]:
+    """Keras 3's description of a layer or model: its class and its config."""
     if not isinstance(layer, Layer):
         raise ValueError(
             f"A {type(layer).__name__} has no Keras config; it cannot be saved as part of a model."
         )
+    if layer._source is not None:
+        config = layer._source["config"] | {"name": layer.name, "trainable": layer.trainable}
+        return {key: layer._source.get(key) for key in _PARTS} | {"config": config}
     class_name = keras_class(type(layer)).__name__
     if type(layer)._registered_name is not None:
         module, registered_name = None, layer._registered_name
@@ -134,6 +139,21 @@ def _layer_config(layer: Any) -> dict[str, Any]:
         "config": layer.get_config(),
         "registered_name": registered_name,
     }
+
+
+_PARTS = ("module", "class_name", "config", "registered_name")
+
+
+def to_json(data: Any) -> str:
+    """The text of a config; what layers were given as arrays becomes lists."""
+    return json.dumps(data, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds of a NumPy number or array, or of a tensor, given as a layer's argument."""
+    if not hasattr(value, "tolist"):
+        raise ValueError(f"A {type(value).__name__} cannot be saved as a layer's argument.")
+    return value.tolist()
 
 
 def _is_functional(layer: Any) -> bool:
@@ -289,7 +309,10 @@ def _layer_from_config(data: dict[str, Any]) -> Layer:
         return functional_from_config(config)
     registration = _registration(data)
     if registration is not None:
-        return make_registered(registration, data["class_name"], config)
+        layer = make_registered(registration, data["class_name"], config)
+        if type(layer)._registered_name is None:  # a function has made it from another's config
+            layer._source = {key: data.get(key) for key in _PARTS}
+        return layer
     layer = _class_of(data).from_config(_arguments(data))
     if data.get("class_in_file") in RENAMED:
         layer._class_in_keras = data["class_in_file"]

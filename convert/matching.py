@@ -82,7 +82,7 @@ def match(
     mismatched: list[str] = []
     for layer, stored in found.pairs:
         rules = rules_for(layer)
-        expected = [tuple(rule.to_keras(_tensor(layer, rule.key)).shape) for rule in rules]
+        expected = [tuple(rule.to_keras(tensor_of(layer, rule.key)).shape) for rule in rules]
         arrays = arrays_of_today(layer, stored, file)
         given = [array.shape for array in arrays]
         if expected != given:
@@ -132,26 +132,29 @@ def module_keys(model: nn.Module) -> dict[nn.Module, str]:
     return {module: key for key, module in model.named_modules()}
 
 
-def layers_by_path(model: Model) -> dict[str, Layer]:
+def layers_by_path(model: Model, once: bool = True) -> dict[str, Layer]:
     """The layers that have weights, under the paths that Keras 3's files give them.
 
     A path is made of class names, numbered in the order of the model's layers; a layer that is used
-    in several places is stored in the first.
+    in several places is stored in the first, unless it is not to be stored only once.
     """
-    return dict(_walk_paths(model, "", set()))
+    return dict(_walk_paths(model, "", set() if once else None))
 
 
-def _walk_paths(model: Model, prefix: str, seen: set[nn.Module]) -> Iterator[tuple[str, Layer]]:
+def _walk_paths(
+    model: Model, prefix: str, seen: set[nn.Module] | None
+) -> Iterator[tuple[str, Layer]]:
     numbers: Counter = Counter()
-    for layer in _keras_layers(model):
+    for layer in keras_layers(model):
         name = layer.default_name
         path = (
             f"{prefix}layers/{name}_{numbers[name]}" if numbers[name] else f"{prefix}layers/{name}"
         )
         numbers[name] += 1
-        if layer in seen:
-            continue
-        seen.add(layer)
+        if seen is not None:
+            if layer in seen:
+                continue
+            seen.add(layer)
         if isinstance(layer, Model):
             yield from _walk_paths(layer, f"{path}/", seen)
         elif rules_for(layer):
@@ -171,7 +174,7 @@ def _pair_by_path(model: Model, file: KerasFile) -> Pairing:
 
 def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:
     """By name if the names agree entirely, else in Keras's order, each shape to be checked."""
-    layers = [layer for layer in _keras_layers(model) if _has_weights(layer)]
+    layers = [layer for layer in keras_layers(model) if _has_weights(layer)]
     names, stored_names = [x.name for x in layers], [x.name for x in file.layers]
     if set(names) == set(stored_names):
         stored = {layer.name: layer for layer in file.layers}
@@ -204,7 +207,7 @@ def _pair_layers_of_one_name(model: Model, file: KerasFile) -> Pairing:
                 "The file does not tell the names of its layers; it can be loaded only as a whole."
             )
     else:
-        layers = _by_name(layer for layer in _keras_layers(model) if _has_weights(layer))
+        layers = _by_name(layer for layer in keras_layers(model) if _has_weights(layer))
         stored = _by_name(file.layers)
     both = [(layer, stored[name]) for name, layer in layers.items() if name in stored]
     found = _open_nested("name", both)
@@ -243,7 +246,7 @@ def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
 
     Where Keras made the layer in a Sequential, the names of the models around it come first.
     """
-    layers = dict(_leaves_by_place(model))
+    layers = dict(leaves_by_place(model))
     places: dict[str, list[str]] = {}
     for place, layer in layers.items():
         places.setdefault(layer.name, []).append(place)
@@ -263,11 +266,11 @@ def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
     )
 
 
-def _leaves_by_place(model: Model, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+def leaves_by_place(model: Model, prefix: str = "") -> Iterator[tuple[str, Layer]]:
     """The layers within that have weights, under the names of the models around them and theirs."""
-    for layer in _keras_layers(model):
+    for layer in keras_layers(model):
         if isinstance(layer, Model):
-            yield from _leaves_by_place(layer, f"{prefix}{layer.name}/")
+            yield from leaves_by_place(layer, f"{prefix}{layer.name}/")
         elif rules_for(layer):
             yield f"{prefix}{layer.name}", layer
 
@@ -294,7 +297,7 @@ def _common_end(place: str, other: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _keras_layers(model: Model) -> Iterator[Layer]:
+def keras_layers(model: Model) -> Iterator[Layer]:
     for layer in model.layers:
         if not isinstance(layer, Layer):
             raise KerasFileError(
@@ -306,14 +309,14 @@ def _keras_layers(model: Model) -> Iterator[Layer]:
 
 def _leaves(model: Model) -> Iterator[Layer]:
     """The layers within that have weights, also those of models within."""
-    return (layer for _, layer in _leaves_by_place(model))
+    return (layer for _, layer in leaves_by_place(model))
 
 
 def _has_weights(layer: Layer) -> bool:
     return any(True for _ in _leaves(layer)) if isinstance(layer, Model) else bool(rules_for(layer))
 
 
-def _tensor(layer: Layer, key: str) -> Tensor:
+def tensor_of(layer: Layer, key: str) -> Tensor:
     module, _, name = key.rpartition(".")
     return getattr(layer.get_submodule(module), name)
 

@@ -115,10 +115,10 @@ def rules_for(layer: Layer) -> list[Rule]:
     """The layer's arrays in Keras's order; none for a layer without weights."""
     if layer._weight_order is not None:
         return [_registered_rule(item) for item in layer._weight_order]
-    classes = [cls for cls in keras_class(type(layer)).__mro__ if _is_ours(cls)]
+    classes = [cls for cls in keras_class(type(layer)).__mro__ if is_ours(cls)]
     make_rules = next((_RULES[cls.__name__] for cls in classes if cls.__name__ in _RULES), None)
     rules = make_rules(layer) if make_rules else []
-    return rules if _is_ours(type(layer)) else _with_own(layer, rules)
+    return rules if is_ours(type(layer)) else _with_own(layer, rules)
 
 
 def _with_own(layer: Layer, rules: list[Rule]) -> list[Rule]:
@@ -128,7 +128,7 @@ def _with_own(layer: Layer, rules: list[Rule]) -> list[Rule]:
     """
     own = [_same(key, key) for key in stored_tensors(layer) if "." not in key]
     inner = [
-        rule._replace(key=f"{name}.{rule.key}", name=f"{name}/{rule.name}")
+        rule._replace(key=f"{name}.{rule.key}", name=f"{name}_{rule.name}")
         for name, module in layer.named_children()
         for rule in _rules_of_module(module)
     ]
@@ -141,17 +141,18 @@ def _with_own(layer: Layer, rules: list[Rule]) -> list[Rule]:
 def _rules_of_module(module: nn.Module) -> list[Rule]:
     if isinstance(module, Layer):
         return rules_for(module)
-    return [_same(key, key.replace(".", "/")) for key in stored_tensors(module)]
+    return [_same(key, key.replace(".", "_")) for key in stored_tensors(module)]
 
 
-def _is_ours(cls: type) -> bool:
+def is_ours(cls: type) -> bool:
+    """Whether a class of layers is this package's, not a user's."""
     return cls.__module__.startswith("kerastorch.")
 
 
 def _registered_rule(item: str | tuple[str, Sequence[int]]) -> Rule:
     """A tensor by its key, or with the order that the axes of Keras's array take in it."""
     key, order = (item, None) if isinstance(item, str) else item
-    name = key.replace(".", "/")
+    name = key.replace(".", "_")
     if order is None:
         return _same(key, name)
     back = sorted(range(len(order)), key=order.__getitem__)

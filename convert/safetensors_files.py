@@ -16,7 +16,7 @@ from kerastorch.engine import Model
 from kerastorch.engine.layer import is_batch_count, stored_tensors
 
 from .atomic import replacing
-from .config import model_config
+from .config import model_config, to_json
 from .errors import KerasFileError
 from .matching import check
 from .report import LoadReport
@@ -43,9 +43,8 @@ def save_safetensors(
     path = Path(filepath)
     if path.suffix != ".safetensors":
         raise ValueError(f"Weights are saved as .safetensors; {path.name!r} ends otherwise.")
-    header = json.dumps(
-        {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source},
-        default=_plain,
+    header = to_json(
+        {"format_version": FORMAT_VERSION, "model": model_config(model), "source": source}
     )
     # A layer that also stands in a model within is stored twice: rebuilt from configs, as by Keras,
     # it becomes two.
@@ -152,13 +151,6 @@ def read_header(path: Path) -> dict[str, Any] | None:
         return {"model": header["model"], "source": header.get("source")}
     except (LookupError, TypeError, AttributeError) as error:
         raise KerasFileError(f"The file has a broken header: {error!r}.") from error
-
-
-def _plain(value: Any) -> Any:
-    """What JSON holds of a NumPy number or array, or of a tensor, given as a layer's argument."""
-    if not hasattr(value, "tolist"):
-        raise ValueError(f"A {type(value).__name__} cannot be saved as a layer's argument.")
-    return value.tolist()
 
 
 def _open(path: Path):

@@ -525,14 +525,14 @@ class Trial:
 
 def arrays_of(model) -> Iterator[tuple[str, np.ndarray]]:
     """The weights in Keras's layout."""
-    from kerastorch.convert.matching import _tensor, layers_by_path
+    from kerastorch.convert.matching import layers_by_path, tensor_of
     from kerastorch.convert.rules import rules_for
 
     for layer in layers_by_path(model).values():
         for rule in rules_for(layer):
             yield (
                 f"{layer.name}.{rule.key}",
-                rule.to_keras(_tensor(layer, rule.key)).detach().numpy(),
+                rule.to_keras(tensor_of(layer, rule.key)).detach().numpy(),
             )
 
 

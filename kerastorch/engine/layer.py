@@ -53,10 +53,12 @@ class Layer(nn.Module):
     takes_margins = False
 
     # What `register_layer` says of the class, or of one layer: the name that files give it, the
-    # name of its class in Keras, and the order of its weights there.
+    # name of its class in Keras, the order of its weights there, and what a function that was
+    # registered has made the layer from.
     _registered_name: str | None = None
     _class_in_keras: str | None = None
     _weight_order: Any = None
+    _source: dict[str, Any] | None = None
 
     _name: str | None = None
     _trainable = True

@@ -380,18 +380,44 @@ class Functional(Layer):
         return load_weights(self, filepath, by_name, skip_mismatch)
 
     def save_weights(self, filepath: str | PathLike) -> None:
-        """Saves the weights as `.safetensors`, and in the header what rebuilds the model.
+        """Saves the weights in a file that this package and Keras load with their `load_weights`.
+
+        Args:
+            filepath: where to, ending in `.weights.h5` (Keras 3), `.h5` (the legacy format, which
+                Keras 2 reads too) or `.safetensors` (with what rebuilds the model in the header).
+                A file there is replaced when the new one is complete.
 
         Raises:
-            ValueError: the name has another ending, a module in the model has no Keras config, or
-                the model is not built yet.
+            ValueError: the name has another ending, Keras has nothing for some modules in the model
+                (which are all named), or the model is not built yet.
             OSError: the file cannot be written.
         """
-        from ..convert import save_safetensors
+        from ..convert import save_weights
 
         if not self.built:
             raise _not_built(self)
-        save_safetensors(self, filepath)
+        save_weights(self, filepath)
+
+    def save(self, filepath: str | PathLike) -> None:
+        """Saves the whole model in a file that this package and Keras open with `load_model`.
+
+        Modules of torch in a layer's place are written as the Keras layer that does the same.
+
+        Args:
+            filepath: where to, ending in `.keras`, `.h5` (the legacy format, as Keras 3 writes it)
+                or `.safetensors` (which Keras does not open). A file there is replaced when the new
+                one is complete.
+
+        Raises:
+            ValueError: the name has another ending, Keras has nothing for some modules in the model
+                (which are all named), or the model is not built yet.
+            OSError: the file cannot be written.
+        """
+        from ..convert import save_model
+
+        if not self.built:
+            raise _not_built(self)
+        save_model(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Keras's config of the model: layers, calls, inputs and outputs, as plain data."""

@@ -75,6 +75,13 @@ class Keras:
             self.model.save(path)
         yield None
 
+    def open(self, path: str, floatx: str = "float64") -> Iterator[dict]:
+        """Open a whole model as Keras itself does, and describe it."""
+        keras.utils.clear_session()
+        keras.config.set_floatx(floatx)
+        self.model = keras.models.load_model(path, compile=False)
+        yield self._description()
+
     def load(self, path: str, **options) -> Iterator[None]:
         """Load weights into the model as Keras itself does."""
         self.model.load_weights(path, **options)
