@@ -71,22 +71,30 @@ def _add(root: h5py.File, path: str, content: Group) -> list[tuple[int, Array]]:
             _add_names(group, name, value)
     placed = []
     for name, array in content.arrays.items():
-        dataset = group.create_dataset(
-            name, tuple(array.tensor.shape), dtype=_numpy_type(array.dtype), dcpl=_in_one_piece()
-        )
-        if array.dtype == torch.bfloat16:
-            dataset.attrs["dtype"] = "bfloat16"  # Keras's word for two bytes that NumPy cannot read
+        dataset = _add_dataset(group, name, array)
         if array.tensor.numel():
-            placed.append((dataset.id.get_offset(), array))
+            placed.append((dataset.get_offset(), array))
     return placed
 
 
-def _in_one_piece() -> Any:
-    """Properties of a dataset that gets its place in the file at once and is not filled."""
+def _add_dataset(group: h5py.Group, path: str, array: Array) -> h5py.h5d.DatasetID:
+    """Makes a dataset that gets its place in the file at once and is not filled."""
+    folder, _, name = path.rpartition("/")
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    return properties
+    dataset = h5py.h5d.create(
+        (group.require_group(folder) if folder else group).id,
+        name.encode(),
+        h5py.h5t.py_create(_numpy_type(array.dtype), logical=True),
+        h5py.h5s.create_simple(tuple(array.tensor.shape))
+        if array.tensor.ndim
+        else h5py.h5s.create(h5py.h5s.SCALAR),
+        properties,
+    )
+    if array.dtype == torch.bfloat16:  # Keras's word for two bytes that NumPy cannot read
+        h5py.Dataset(dataset).attrs["dtype"] = "bfloat16"
+    return dataset
 
 
 def _numpy_type(dtype: torch.dtype) -> np.dtype:

@@ -15,6 +15,7 @@ from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential
 from kerastorch.engine.layer import stored_tensors
 
 from .atomic import replacing
+from .call_values import encode
 from .config import layer_config, to_json
 from .hdf5_writing import Array, Group, write_hdf5
 from .keras_terms import in_keras_terms
@@ -171,11 +172,34 @@ def _in_legacy_dialect(data: Data) -> Data:
     config = data["config"]
     if "layers" in config:
         config = {**config, "layers": [_in_legacy_dialect(layer) for layer in config["layers"]]}
+    elif data["class_name"] == "GetItem":
+        return {
+            **data,
+            "inbound_nodes": [_without_ellipsis(call) for call in data["inbound_nodes"]],
+        }
     elif data["module"] not in ("keras.layers", None) or not isinstance(config.get("axis", 0), int):
         return data
     kept = {key: value for key, value in data.items() if key not in ("module", "registered_name")}
     class_name = data["registered_name"] or data["class_name"]
     return {**kept, "class_name": class_name, "config": config}
+
+
+def _without_ellipsis(call: Data) -> Data:
+    """A call of GetItem with whole slices for an ellipsis, which Keras misreads in these files."""
+    tensor, key = call["args"]
+    parts = key if isinstance(key, list) else [key]
+    counted = [part for part in parts if part is not None and not _is_ellipsis(part)]
+    missing = len(tensor["config"]["shape"]) - len(counted)
+    spread = [
+        whole
+        for part in parts
+        for whole in ([encode(slice(None))] * missing if _is_ellipsis(part) else [part])
+    ]
+    return {**call, "args": [tensor, spread]}
+
+
+def _is_ellipsis(part: Any) -> bool:
+    return isinstance(part, dict) and part["class_name"] == "__ellipsis__"
 
 
 # Configs
