@@ -207,6 +207,19 @@ def test_layers_on_one_side_only_are_not_equal(show):
     assert report.texts(".names li") == ["extra_head", "aux"]
 
 
+def test_inputs_have_a_number_and_a_tolerance_of_their_own(show):
+    inputs = tuple(replace(result(0, 1e-7, name), tolerance=1e-6) for name in ("left", "right"))
+    verdict = equal()
+    report = show(replace(verdict, layers=(*inputs, *verdict.layers)))
+    assert report.count("#chart .over") == 0
+    assert report.column(9)[:2] == ["= within 1.0e-06"] * 2
+    layers = (inputs[0], replace(inputs[1], error=0.5), *verdict.layers)
+    report = show(replace(verdict, layers=layers, divergence=Divergence(layers[1])))
+    assert report.texts("#layers .first td:nth-child(2)") == ["right"]
+    assert report.texts("#flag") == ["right"]
+    assert report.count("#chart .over") == 1
+
+
 def heights(report, series):
     circles = report.page.locator(f"#chart .{series} circle").all()
     return [float(circle.get_attribute("cy").rstrip("%")) for circle in circles]
@@ -287,6 +300,14 @@ def test_the_plot_tells_of_a_layer_and_leads_to_its_row(show):
     chart.click(position=place)
     assert report.page.evaluate("document.activeElement.id") == "layer-150"
     assert 0 < report.page.locator("#layer-150").bounding_box()["y"] < 720
+
+
+def test_a_link_leads_to_a_row_that_was_filtered_out(show):
+    report = show(diverging())
+    report.page.get_by_label("Filter by name").fill("layer_1")
+    assert not report.page.locator("#layers .first").is_visible()
+    report.page.click("header a")
+    assert report.page.locator("#layers .first:target").is_visible()
 
 
 def test_the_plot_is_read_by_keyboard(show):

@@ -24,6 +24,7 @@ class LayerResult:
         error_float32: the largest difference of the float32 output from the reference's float64
             one, relative to `largest`; None where float32 was not compared.
         reference_float32: the same of the reference's own float32 output.
+        tolerance: the largest error that counts as equal here, None for the verdict's.
     """
 
     number: int
@@ -34,6 +35,7 @@ class LayerResult:
     error: float
     error_float32: float | None = None
     reference_float32: float | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,10 @@ class Verdict:
         """The largest error of a layer in float64; not a number counts as infinite."""
         errors = (result.error for result in self.layers)
         return max((math.inf if math.isnan(error) else error for error in errors), default=0.0)
+
+    def agrees(self, result: LayerResult) -> bool:
+        """Whether a layer's error is within the tolerance; not a number is not."""
+        return result.error <= (self.tolerance if result.tolerance is None else result.tolerance)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the pictures' pixels, as plain data."""

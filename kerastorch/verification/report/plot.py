@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from ..verdict import LayerResult, Verdict
 from .markup import element, name
-from .wording import count, differs, has_float32, is_first_difference
+from .wording import count, first_difference, has_float32
 
 # Heights in percent of the plot, from its top. All places are in percent, so that the plot
 # takes any width while its text and points keep their size.
@@ -49,29 +49,29 @@ class Axis:
 
 def plot(verdict: Verdict) -> Element:
     """A figure of all layers' errors, with the tolerance and the first difference marked."""
-    layers = verdict.layers
     return element(
         "figure",
         _legend(verdict),
         element("div", _flag(verdict), _drawing(verdict), id="chart"),
-        element("figcaption", "Layers in the order of running"),
+        element("p", "Layers in the order of running", class_="axis"),
         element("p", id="readout"),
-        class_="plot dense" if len(layers) >= DENSE else "plot",
+        class_="plot dense" if len(verdict.layers) >= DENSE else "plot",
     )
 
 
 def _drawing(verdict: Verdict) -> Element:
     layers, axis = verdict.layers, _axis(verdict)
+    over = [not verdict.agrees(result) for result in layers]
     tolerance = _percent(axis.height(verdict.tolerance))
     return element(
         "svg",
         *_levels(axis, verdict),
-        *_numbers(len(layers)),
+        *_numbers(layers),
         element("line", class_="tolerance", x2="100%", y1=tolerance, y2=tolerance),
         _mark(verdict),
         _points("ours", axis, [result.error_float32 for result in layers]),
         _points("theirs", axis, [result.reference_float32 for result in layers]),
-        _points("float64", axis, [result.error for result in layers], verdict.tolerance),
+        _points("float64", axis, [result.error for result in layers], over),
         element("g", element("line", y2="100%"), element("circle"), id="cursor", display="none"),
         role="img",
         aria_label=f"The error of {count(len(layers), 'layer')} on a logarithmic scale. "
@@ -126,50 +126,43 @@ def _level(height: float, title: str) -> Iterable[Element]:
     yield element("text", title, class_="level", y=y)
 
 
-def _numbers(layers: int) -> Iterable[Element]:
+def _numbers(layers: tuple[LayerResult, ...]) -> Iterable[Element]:
     """The number of the first layer and some round ones."""
     rounds = (digit * 10**zeros for zeros in range(9) for digit in (1, 2, 5))
-    step = next(number for number in rounds if layers <= number * MOST_NUMBERS)
-    for number in sorted({1, *range(step, layers + 1, step)}):
-        x = _percent(_place(number, layers))
-        yield element("text", f"{number:,}", class_="number", x=x, y="100%")
-
-
-def _first(verdict: Verdict) -> tuple[float, LayerResult] | None:
-    """Where the first layer that differs stands, in percent from the left."""
-    for position, result in enumerate(verdict.layers, start=1):
-        if is_first_difference(result, verdict):
-            return _place(position, len(verdict.layers)), result
-    return None
+    step = next(number for number in rounds if len(layers) <= number * MOST_NUMBERS)
+    for position, result in enumerate(layers, start=1):
+        if result.number == 1 or result.number % step == 0:
+            x = _percent(_place(position, len(layers)))
+            yield element("text", f"{result.number:,}", class_="number", x=x, y="100%")
 
 
 def _mark(verdict: Verdict) -> Element | None:
     """A line at the first layer that differs."""
-    if (first := _first(verdict)) is None:
+    if (first := first_difference(verdict)) is None:
         return None
-    x = _percent(first[0])
+    x = _percent(_place(first, len(verdict.layers)))
     return element("line", class_="first", x1=x, x2=x, y2="100%")
 
 
 def _flag(verdict: Verdict) -> Element | None:
     """The name of the first layer that differs, above its line and on its roomier side."""
-    if (first := _first(verdict)) is None:
+    if (first := first_difference(verdict)) is None:
         return None
-    place, result = first
+    place = _place(first, len(verdict.layers))
     style = f"left: {place:.2f}%" if place < 50 else f"right: {100 - place:.2f}%"
-    return element("div", name(result.path), id="flag", style=style)
+    return element("div", name(verdict.layers[first - 1].path), id="flag", style=style)
 
 
 def _points(
-    series: str, axis: Axis, errors: list[float | None], tolerance: float | None = None
+    series: str, axis: Axis, errors: list[float | None], over: list[bool] | None = None
 ) -> Element:
-    """A point for each error that there is; those above the tolerance have a class of their own."""
+    """A point for each error that there is; those over the tolerance have a class of their own."""
     group = element("g", class_=series)
-    for position, error in enumerate(errors, start=1):
+    for index, error in enumerate(errors):
         if error is not None:
-            over = tolerance is not None and differs(error, tolerance)
-            x, y = _percent(_place(position, len(errors))), _percent(axis.height(error))
-            group.append(element("circle", cx=x, cy=y, class_="over" if over else None))
+            x, y = _percent(_place(index + 1, len(errors))), _percent(axis.height(error))
+            kind = "over" if over is not None and over[index] else None
+            group.append(element("circle", cx=x, cy=y, class_=kind))
     return group
 
 

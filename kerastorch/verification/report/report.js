@@ -124,8 +124,8 @@ function makeReadable(rows, showAllRows) {
     if (event.pointerType !== "touch") jump(); // a finger reads first, and has the link
   });
   chart.addEventListener("focus", () => show(position));
-  readout.addEventListener("click", (event) => {
-    if (event.target.closest("a")) jump();
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("a")) showAllRows(); // every link leads to a row
   });
 
   chart.tabIndex = 0;

@@ -12,7 +12,7 @@ from ..verdict import Cause, Divergence, Picture, Subject, Verdict
 from .markup import Content, element, foreign, name, short_name
 from .plot import plot
 from .table import layer_table
-from .wording import count, figure, has_float32
+from .wording import count, figure, first_difference, has_float32
 
 Scores = tuple[tuple[str, float], ...]
 
@@ -67,7 +67,7 @@ def _verdict(verdict: Verdict) -> Element:
 
 def _sentence(verdict: Verdict) -> Element:
     if verdict.divergence is not None:
-        return _first_difference(verdict.divergence)
+        return _first_difference(verdict.divergence, first_difference(verdict))
     if verdict.unmatched:
         one_side = count(len(verdict.unmatched), "layer")
         return element("p", f"What both have agrees, but {one_side} stand on one side only.")
@@ -75,12 +75,12 @@ def _sentence(verdict: Verdict) -> Element:
     return element("p", f"The outputs of all {layers} agree within the tolerance.")
 
 
-def _first_difference(divergence: Divergence) -> Element:
+def _first_difference(divergence: Divergence, position: int | None) -> Element:
     layer, causes = divergence.layer, divergence.causes
     return element(
         "p",
         f"The first layer that differs, by {figure(layer.error)}, is number {layer.number:,}, ",
-        element("a", short_name(layer.path), href=f"#layer-{layer.number}"),
+        element("a", short_name(layer.path), href=f"#layer-{position}"),
         " (",
         foreign(layer.class_name),
         f"). Likely cause: {causes[0].kind}." if causes else "). No cause was found.",
@@ -102,7 +102,8 @@ def _facts(facts: Iterable[tuple[str, Content]]) -> Element:
 
 def _causes(divergence: Divergence) -> Element:
     """The causes that were found, or that none was, and what was tried."""
-    tried = element("p", f"Tried: {', '.join(divergence.tried)}.", class_="quiet")
+    names = ", ".join(divergence.tried)
+    tried = element("p", f"Tried: {names}.", class_="quiet") if names else None
     if not divergence.causes:
         nothing = "No change that was tried brings the layer's output to the reference's."
         return _section("No cause was found", element("p", nothing), tried)

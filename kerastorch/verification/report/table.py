@@ -8,81 +8,74 @@ from xml.etree.ElementTree import Element
 
 from ..verdict import LayerResult, Verdict
 from .markup import element, foreign, name
-from .wording import differs, figure, has_float32, is_first_difference
+from .wording import figure, first_difference, has_float32
+
+FIRST, DIFFERS = "≠ first to differ", "≠ differs"
+EMPHASES = {FIRST: "first", DIFFERS: "differs"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column behind number and name: its title, and the text or figure it has for a layer."""
+    """A column of figures: its title, and the figure it has for a layer."""
 
     title: str
-    value: Callable[[LayerResult], str | float | None]
-    is_figure: bool = False
+    value: Callable[[LayerResult], float | None]
 
 
 def layer_table(verdict: Verdict) -> Element:
     """A row for each layer, in the order of running; the script makes it sortable."""
-    columns = _columns(verdict)
+    columns, first = _columns(verdict), first_difference(verdict)
     titles = [
         element("th", "No.", scope="col", class_="figure"),
-        element("th", "Layer", scope="col"),
-        *(_title(column) for column in columns),
+        *(element("th", title, scope="col") for title in ("Layer", "Class", "Output shape")),
+        *(element("th", column.title, scope="col", class_="figure") for column in columns),
+        element("th", "Result", scope="col"),
     ]
     rows = [
-        element(
-            "tr",
-            element("td", f"{result.number:,}", class_="figure", data_value=result.number),
-            element("td", name(result.path)),
-            *(_cell(column.value(result)) for column in columns),
-            id=f"layer-{result.number}",
-            class_=_emphasis(result, verdict),
-        )
-        for result in verdict.layers
+        _row(position, result, columns, _state(result, verdict, position == first))
+        for position, result in enumerate(verdict.layers, start=1)
     ]
-    table = element(
-        "table",
-        element("thead", element("tr", *titles)),
-        element("tbody", *rows),
-        id="layers",
-    )
-    return element("div", table, class_="rows")
+    head, body = element("thead", element("tr", *titles)), element("tbody", *rows)
+    return element("div", element("table", head, body, id="layers"), class_="rows")
 
 
 def _columns(verdict: Verdict) -> list[Column]:
     ours, theirs = has_float32(verdict)
     columns = [
-        Column("Class", lambda result: result.class_name),
-        Column("Output shape", lambda result: str(tuple(result.shape))),
-        Column("Largest value", lambda result: result.largest, is_figure=True),
-        Column("Error, float64", lambda result: result.error, is_figure=True),
+        Column("Largest value", lambda result: result.largest),
+        Column("Error, float64", lambda result: result.error),
     ]
     if ours:
-        columns += [Column("Float32, model", lambda r: r.error_float32, is_figure=True)]
+        columns.append(Column("Float32, model", lambda result: result.error_float32))
     if theirs:
-        columns += [Column("Float32, reference", lambda r: r.reference_float32, is_figure=True)]
-    return [*columns, Column("Result", lambda result: _result(result, verdict))]
+        columns.append(Column("Float32, reference", lambda result: result.reference_float32))
+    return columns
 
 
-def _title(column: Column) -> Element:
-    kind = "figure" if column.is_figure else None
-    return element("th", column.title, scope="col", class_=kind)
+def _row(position: int, result: LayerResult, columns: list[Column], state: str) -> Element:
+    return element(
+        "tr",
+        element("td", f"{result.number:,}", class_="figure", data_value=result.number),
+        element("td", name(result.path)),
+        element("td", foreign(result.class_name)),
+        element("td", str(tuple(result.shape))),
+        *(_cell(column.value(result)) for column in columns),
+        element("td", state),
+        id=f"layer-{position}",
+        class_=EMPHASES.get(state),
+    )
 
 
-def _cell(value: str | float | None) -> Element:
-    if isinstance(value, str):
-        return element("td", foreign(value))
+def _cell(value: float | None) -> Element:
     return element("td", figure(value), class_="figure", data_value=value)
 
 
-def _result(result: LayerResult, verdict: Verdict) -> str:
-    if is_first_difference(result, verdict):
-        return "≠ first to differ"
-    if differs(result.error, verdict.tolerance):
-        return "≠ differs"
-    return "= equal" if result.error else "= to the bit"
-
-
-def _emphasis(result: LayerResult, verdict: Verdict) -> str | None:
-    if is_first_difference(result, verdict):
-        return "first"
-    return "differs" if differs(result.error, verdict.tolerance) else None
+def _state(result: LayerResult, verdict: Verdict, is_first: bool) -> str:
+    """What the layer's error means."""
+    if is_first:
+        return FIRST
+    if not verdict.agrees(result):
+        return DIFFERS
+    if result.error == 0:
+        return "= to the bit"
+    return "= equal" if result.tolerance is None else f"= within {figure(result.tolerance)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..verdict import LayerResult, Verdict
+from ..verdict import Verdict
 
 
 def figure(value: float | None) -> str:
@@ -22,13 +22,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def differs(error: float, tolerance: float) -> bool:
-    """Whether an error is too large; not a number is."""
-    return not error <= tolerance
-
-
-def is_first_difference(result: LayerResult, verdict: Verdict) -> bool:
-    return verdict.divergence is not None and result.number == verdict.divergence.layer.number
+def first_difference(verdict: Verdict) -> int | None:
+    """The position of the first layer that differs, from 1 in the order of running."""
+    if verdict.divergence is None:
+        return None
+    first = verdict.divergence.layer
+    for position, result in enumerate(verdict.layers, start=1):
+        if (result.number, result.path) == (first.number, first.path):
+            return position
+    return None
 
 
 def has_float32(verdict: Verdict) -> tuple[bool, bool]:
