@@ -212,7 +212,8 @@ def _compare_inputs(
         x = to_tensor(own.astype(np.float64), like, format)
         call = Call(name, "InputLayer", (expected,))
         error = expected.error(own)
-        result = LayerResult(0, name, "InputLayer", array.shape, expected.largest, error)
+        figures = (array.shape, expected.largest, error)
+        result = LayerResult(0, name, "InputLayer", *figures, tolerance=INPUT_TOLERANCE)
         divergence = None
         if not error <= INPUT_TOLERANCE:
             visit = Visit(name, nn.Identity(), (x,), {}, [x])
