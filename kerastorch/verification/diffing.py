@@ -160,9 +160,9 @@ def _changes(a: LayerContent, b: LayerContent, paths_in_a: dict[str, str]) -> It
         yield from _argument_changes(a.arguments, b.arguments)
     if a.trainable != b.trainable and None not in (a.trainable, b.trainable):
         yield Change("trainable", a.trainable, b.trainable)
-    for what in a.links.keys() & b.links.keys():
-        if _plain(a.links[what]) != _plain(b.links[what], paths_in_a):
-            yield Change(what, _text(a.links[what]), _text(b.links[what]))
+    for what, link in a.links.items():
+        if what in b.links and _plain(link) != _plain(b.links[what], paths_in_a):
+            yield Change(what, _text(link), _text(b.links[what]))
 
 
 def _argument_changes(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Change]:
@@ -200,7 +200,8 @@ def _text(structure: Any) -> str:
 
 def _weight_changes(a: LayerContent, b: LayerContent) -> Iterator[Change | ValueChange]:
     first, second = a.weights, b.weights
-    if a.class_name is b.class_name is None and len(first) == len(second):
+    is_alone = a.class_name is b.class_name is None
+    if is_alone and first.keys() != second.keys() and len(first) == len(second):
         second = dict(zip(first, second.values(), strict=True))  # formats have names of their own
     for name in dict.fromkeys([*first, *second]):
         if name not in first or name not in second:

@@ -23,7 +23,8 @@ from ..convert.safetensors_files import read_header, read_tensors
 from ..convert.tensorflowjs_files import is_tensorflowjs
 from ..engine import InputLayer, Layer, Model, Operation, Sequential
 from ..engine.layer import keras_class, stored_tensors
-from ..engine.structure import map_structure
+from ..engine.layout import keras_axes
+from ..engine.structure import flatten, map_structure
 from .difference import Source
 
 
@@ -69,8 +70,8 @@ class Sides(NamedTuple):
     Attributes:
         sources: what was compared.
         a, b: the layers, of which both sides tell the same.
-        matched_by: how layers of a file of weights were matched to a model's, whose paths they then
-            have; None where that is still to be done.
+        matched_by: how the layers are matched, whose paths then say it; None where that is still
+            to be done, by paths and order.
         notes: sentences on what could not be compared.
     """
 
@@ -100,7 +101,7 @@ def read_sides(a: Model | str | PathLike, b: Model | str | PathLike) -> Sides:
     if None not in contents:
         return Sides(sources, *contents, notes=_unknown_arguments(contents))
     if contents == [None, None]:
-        return Sides(sources, *_layers_of_weights(*opened))
+        return _sides_of_weights(*opened)
     known = contents.index(None) ^ 1
     with_weights = [_weights_of(layer) for layer in contents[known] if layer.weights]
     fitted, matched_by = _layers_on_model(opened[known ^ 1], opened[known].model)
@@ -246,10 +247,16 @@ def _ends(model: Model, prefix: str) -> dict[str, Any]:
     if isinstance(model, Sequential):
         return {}
     places, plan = _places(model, prefix), model._plan
+    ends = {"the model's inputs": plan.inputs, "the model's outputs": plan.outputs}
     return {
-        "the model's inputs": map_structure(places.__getitem__, plan.inputs),
-        "the model's outputs": map_structure(places.__getitem__, plan.outputs),
+        what: map_structure(places.__getitem__, slots[0] if _is_list_of_one(slots) else slots)
+        for what, slots in ends.items()
     }
+
+
+def _is_list_of_one(structure: Any) -> bool:
+    """Keras takes it for its item, and some writers write it as such."""
+    return isinstance(structure, list) and len(structure) == 1
 
 
 def _rules(layer: nn.Module) -> list[Rule]:
@@ -284,7 +291,10 @@ def _arguments(layer: nn.Module) -> dict[str, Any] | None:
         config = layer.get_config()
     except AttributeError:  # a user's class that does not keep them
         return None
-    return {key: value for key, value in config.items() if key not in ("name", "trainable")}
+    arguments = {key: value for key, value in config.items() if key not in ("name", "trainable")}
+    if arguments.get("axis") is not None and layer._nodes:  # written as -1 or 3 by whom it pleases
+        arguments["axis"] = keras_axes(arguments["axis"], flatten(layer.input)[0].ndim)
+    return arguments
 
 
 def _is_trainable(layer: nn.Module) -> bool:
@@ -361,17 +371,35 @@ def _tensor(array: np.ndarray) -> Tensor:
 # Weights alone
 
 
-def _layers_of_weights(a: _Opened, b: _Opened) -> tuple[list[LayerContent], list[LayerContent]]:
-    """The stored layers of two files of weights."""
+def _sides_of_weights(a: _Opened, b: _Opened) -> Sides:
+    """The stored layers of two files of weights. Only legacy files have them in Keras's order."""
+    sources = a.source, b.source
     if a.file is None and b.file is None:
-        return _layers_of_tensors(a.weights), _layers_of_tensors(b.weights)
+        sides = _layers_of_tensors(a.weights), _layers_of_tensors(b.weights)
+        return Sides(sources, *sides, matched_by="by key")
     if a.file is None or b.file is None:
         raise ValueError(
             "Weights in the layouts of Keras and of torch can be compared only if one of the files "
             "holds a whole model."
         )
-    by_name = a.file.by_path != b.file.by_path
-    return _stored_layers(a, by_name), _stored_layers(b, by_name)
+    sides = [[part for layer in x.file.layers for part in _parts(layer, x.file)] for x in (a, b)]
+    if a.file.by_path and b.file.by_path:
+        return Sides(sources, *sides, matched_by="by path")
+    if a.file.by_path or b.file.by_path:
+        named = map(_under_their_names, sides, sources)
+        return Sides(sources, *named, matched_by="by name")
+    return Sides(sources, *sides)
+
+
+def _under_their_names(layers: list[LayerContent], source: Source) -> list[LayerContent]:
+    """The layers with their names for paths, as formats differ in these."""
+    names = [layer.name for layer in layers]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError(
+            f"{source.name} does not tell its layers' names, or has a name twice: it can be "
+            "compared with a file of another format only if one of them holds a whole model."
+        )
+    return [replace(layer, path=layer.name) for layer in layers]
 
 
 def _layers_of_tensors(tensors: dict[str, Tensor]) -> list[LayerContent]:
@@ -380,20 +408,6 @@ def _layers_of_tensors(tensors: dict[str, Tensor]) -> list[LayerContent]:
         path, _, name = key.rpartition(".")
         layers[path][name] = tensor
     return [LayerContent(path, path, weights) for path, weights in layers.items()]
-
-
-def _stored_layers(opened: _Opened, by_name: bool) -> list[LayerContent]:
-    """The layers under their paths in the file or, to compare with another format, their names."""
-    layers = [part for layer in opened.file.layers for part in _parts(layer, opened.file)]
-    if not by_name:
-        return layers
-    names = [layer.name for layer in layers]
-    if None in names or len(set(names)) < len(names):
-        raise ValueError(
-            f"{opened.source.name} does not tell its layers' names, or has a name twice: it can be "
-            "compared with a file of another format only if one of them holds a whole model."
-        )
-    return [replace(layer, path=layer.name) for layer in layers]
 
 
 def _parts(layer: StoredLayer, file: KerasFile) -> Iterator[LayerContent]:
@@ -405,11 +419,9 @@ def _parts(layer: StoredLayer, file: KerasFile) -> Iterator[LayerContent]:
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for stored in layer.arrays:
         place, _, name = stored.name.split(f"{layer.name}/", 1)[1].rpartition("/")
-        parts[place][name.removesuffix(":0")] = _tensor(stored.array)
-    if len(parts) == 1:
-        (weights,) = parts.values()
-        yield LayerContent(layer.name, layer.name, weights)
-        return
+        parts[place.removeprefix(f"{layer.name}/")][name.removesuffix(":0")] = _tensor(stored.array)
     for place, weights in parts.items():
-        name = place.removeprefix(f"{layer.name}/")
-        yield LayerContent(f"{layer.name}/{name}", name.rpartition("/")[2], weights)
+        if place in ("", layer.name):
+            yield LayerContent(layer.name, layer.name, weights)
+        else:
+            yield LayerContent(f"{layer.name}/{place}", place.rpartition("/")[2], weights)
