@@ -83,6 +83,7 @@ def _add_dataset(group: h5py.Group, path: str, array: Array) -> h5py.h5d.Dataset
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
     dataset = h5py.h5d.create(
         (group.require_group(folder) if folder else group).id,
         name.encode(),

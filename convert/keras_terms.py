@@ -54,7 +54,8 @@ _PARAMETRIZED = (
 )
 _PRUNED = "Pruning is made permanent first, by torch.nn.utils.prune.remove"
 _NO_LAYER = (
-    "No layer of Keras does the same; a class that does can be named by kerastorch.register_layer"
+    "No layer of Keras does exactly the same; take one of kerastorch.layers, or name a class of "
+    "your own by kerastorch.register_layer"
 )
 _OWN_CLASS = "Classes of your own are named first, by kerastorch.register_layer"
 _CHANGED = "What the layers do is no longer what they were made for"
@@ -301,27 +302,20 @@ def _softmax(module: nn.Softmax, shape: Shape, data_format: str) -> _Made:
     return layers.Softmax(axis=axes.index(module.dim % rank)), shape
 
 
-def _gelu(module: nn.GELU, shape: Shape, data_format: str) -> _Made:
-    if module.approximate != "none":
-        raise ValueError("it is an approximation")
-    return layers.Activation("gelu"), shape
-
-
 def _plain(make: Callable[[Any], Layer]) -> Callable[[nn.Module, Shape, str], _Made]:
     return lambda module, shape, data_format: (make(module), shape)
 
 
-# By exact class, for a subclass may do something else.
+# By exact class, for a subclass may do something else. Not among them are GELU and LeakyReLU, whose
+# constants Keras rounds to float32.
 _OF_TORCH: dict[type[nn.Module], Callable[[Any, Shape, str], _Made]] = {
     nn.Linear: _dense,
     nn.Conv2d: _convolution,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.Softmax: _softmax,
-    nn.GELU: _gelu,
     nn.ReLU: _plain(lambda module: layers.ReLU()),
     nn.ReLU6: _plain(lambda module: layers.Activation("relu6")),
-    nn.LeakyReLU: _plain(lambda module: layers.LeakyReLU(module.negative_slope)),
     nn.ELU: _plain(lambda module: layers.ELU(module.alpha)),
     nn.Sigmoid: _plain(lambda module: layers.Activation("sigmoid")),
     nn.Tanh: _plain(lambda module: layers.Activation("tanh")),

@@ -24,9 +24,10 @@ from .keras_files import (
     read_sharded,
     shards_of,
 )
+from .keras_writing import save_converted
 from .matching import match
 from .report import LoadReport
-from .safetensors_files import read_safetensors, save_safetensors, saved_model_config
+from .safetensors_files import read_safetensors, saved_model_config
 from .tensorflowjs_files import is_tensorflowjs, read_tensorflowjs, tensorflowjs_parts
 from .unverified import open_regular
 
@@ -58,13 +59,14 @@ def load_model(filepath: str | PathLike) -> Model:
 def convert_file(
     source: str | PathLike, output: str | PathLike, model: Model | None = None
 ) -> Model:
-    """Writes a file of Keras as `.safetensors`.
+    """Writes a file of Keras as `.safetensors`, or in another of Keras's formats.
 
     Large weights go from one file to the other in blocks and never stand in memory as a whole.
 
     Args:
         source: the file of Keras.
-        output: where to; a file there is replaced when the new one is complete.
+        output: where to, ending in `.safetensors`, `.keras`, `.h5` (a whole legacy file) or
+            `.weights.h5`; a file there is replaced when the new one is complete.
         model: for a file of weights only, the model that they belong to, which may stand on the
             meta device. Its weights become views of the source.
 
@@ -73,6 +75,7 @@ def convert_file(
 
     Raises:
         KerasFileError: the source is broken or does not fit.
+        ValueError: the output has another ending, or Keras has no layer for one in the model.
         OSError: the output cannot be written.
     """
     path = Path(source)
@@ -85,7 +88,7 @@ def convert_file(
             weights, _ = _weights_for(model, path, file)
         _place(model, weights)
         description = _describe(path, file, sha256.result())
-    save_safetensors(model, output, source=description)
+    save_converted(model, output, description)
     return model
 
 
