@@ -79,7 +79,9 @@ def _first_difference(divergence: Divergence, position: int | None) -> Element:
     layer, causes = divergence.layer, divergence.causes
     return element(
         "p",
-        f"The first layer that differs, by {figure(layer.error)}, is number {layer.number:,}, ",
+        "The first layer that differs, by ",
+        _unbroken(layer.error),
+        f", is number {layer.number:,}, ",
         element("a", short_name(layer.path), href=f"#layer-{position}"),
         " (",
         foreign(layer.class_name),
@@ -112,9 +114,14 @@ def _causes(divergence: Divergence) -> Element:
 
 
 def _cause(cause: Cause) -> Element:
-    remains = f"With this change, the layer's error is {figure(cause.error)}."
     title = f"{cause.kind[:1].upper()}{cause.kind[1:]}"
-    return element("div", element("h3", title), element("p", f"{cause.explanation} {remains}"))
+    words = f"{cause.explanation} With that corrected, the layer's error is "
+    return element("div", element("h3", title), element("p", words, _unbroken(cause.error), "."))
+
+
+def _unbroken(value: float) -> Element:
+    """A figure in a sentence, where a line must not end at its minus sign."""
+    return element("span", figure(value), class_="unbroken")
 
 
 def _meaning(verdict: Verdict) -> Element:
@@ -124,8 +131,8 @@ def _meaning(verdict: Verdict) -> Element:
     )
     if any(has_float32(verdict)):
         text += (
-            " In float32 it is the difference from the reference's output in float64: what rounding"
-            " alone makes."
+            " In float32 each model's output is held against the reference's in float64, so that "
+            "rounding shows."
         )
     return element("p", text)
 
@@ -148,7 +155,8 @@ def _agreement(picture: Picture) -> str:
     if ours != theirs:
         return "≠ The best classes differ."
     pairs = zip(picture.model, picture.reference, strict=True)
-    largest = max((abs(model - reference) for (_, model), (_, reference) in pairs), default=0.0)
+    differences = [abs(model - reference) for (_, model), (_, reference) in pairs]
+    largest = max(differences, key=lambda x: math.inf if math.isnan(x) else x, default=0.0)
     return f"= The same classes in the same order; the scores differ by {figure(largest)} at most."
 
 
