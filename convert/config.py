@@ -367,6 +367,8 @@ def _arguments(data: dict[str, Any]) -> dict[str, Any]:
         allowed = _TYPES.get(known[key].annotation)
         if allowed and type(value) not in allowed:
             raise TypeError(f"{data['class_name']}({key}={value!r:.80})")
+        if bool in (allowed or ()):
+            arguments[key] = bool(value)
     axis = arguments.get("axis")
     if data["class_name"] == "BatchNormalization" and isinstance(axis, list | tuple):
         (arguments["axis"],) = axis

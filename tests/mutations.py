@@ -331,7 +331,8 @@ class Zygote:
             try:
                 answer = answers.recv(40)
             except BaseException as error:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 if not isinstance(error, TimeoutError):
                     raise
                 raise KerasFileError(

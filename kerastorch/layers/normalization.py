@@ -53,8 +53,8 @@ class BatchNormalization(Layer):
         name, trainable: see `Layer`.
 
     Raises:
-        ValueError: the input's rank is not 2 to 5, or its features are unknown or of another
-            number.
+        ValueError: epsilon is negative, the input's rank is not 2 to 5, or its features are unknown
+            or of another number.
     """
 
     built = False
@@ -87,6 +87,8 @@ class BatchNormalization(Layer):
         trainable: bool = True,
     ):
         super().__init__(name=name, trainable=trainable)
+        if epsilon < 0:
+            raise ValueError(f"epsilon is not negative; got {epsilon}.")
         self.axis = axis
         self.momentum = momentum
         self.epsilon = epsilon

@@ -20,6 +20,9 @@ class Rescaling(Layer):
     Args:
         scale, offset: numbers, or one number for each position of Keras's last axis.
         name, trainable: see `Layer`.
+
+    Raises:
+        TypeError, ValueError: these are no numbers.
     """
 
     def __init__(
@@ -30,6 +33,8 @@ class Rescaling(Layer):
         trainable: bool = True,
     ):
         super().__init__(name=name, trainable=trainable)
+        for value in (scale, offset):
+            _as_read_by_tensorflow(value)  # or it raises
         self.scale = scale
         self.offset = offset
 
