@@ -397,6 +397,35 @@ def stacked(k):
     return k.models.Sequential([base, layers.Flatten(), layers.Dense(2)])
 
 
+def compared(
+    k,
+    *,
+    epsilon=1e-3,
+    bias=True,
+    padding="same",
+    frozen=False,
+    base="base",
+    size=9,
+    dropout=True,
+    activation=None,
+    units=4,
+    head="head",
+):
+    """A base with a head on it, in variants that differ in a thing or two."""
+    layers = k.layers
+    image = layers.Input((size, 8, 3), name="image")
+    x = layers.Conv2D(5, 3, use_bias=bias, name="conv")(image)
+    x = layers.BatchNormalization(epsilon=epsilon, name="norm")(x)
+    x = layers.SeparableConv2D(6, 2, padding=padding, name="separable")(x)
+    base = k.models.Model(image, x, name=base)
+    base.trainable = not frozen
+    photo = layers.Input((size, 8, 3), name="photo")
+    x = layers.GlobalAveragePooling2D(name="pool")(base(photo))
+    if dropout:
+        x = layers.Dropout(0.25, name="drop")(x)
+    return k.models.Model(photo, layers.Dense(units, activation, name=head)(x))
+
+
 def towers(k):
     """Models within that take and give lists and dicts."""
     layers = k.layers
@@ -1311,3 +1340,24 @@ def augmented(k, nested):
     x = base(layers.Rescaling(1 / 127.5, offset=-1)(x), training=False)
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     return k.models.Model(image, layers.Dense(3)(x))
+
+
+def suspects(k):
+    """A small network with a place for each of the usual mistakes in porting one."""
+    layers = k.layers
+    image = layers.Input((24, 20, 3), name="image")
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="stem")(image)
+    x = layers.BatchNormalization(epsilon=1.001e-5, momentum=0.997, name="stem_bn")(x)
+    x = layers.Activation("silu", name="stem_silu")(x)
+    one = layers.Conv2D(8, 3, padding="same", activation="relu", name="one")(x)
+    other = layers.Conv2D(8, 3, padding="same", activation="relu", name="other")(x)
+    x = layers.Concatenate(name="joined")([one, other])
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(x)
+    pooled = layers.MaxPooling2D(3, 2, padding="same", name="largest")(x)
+    averaged = layers.AveragePooling2D(3, 2, padding="same", name="average")(x)
+    x = layers.Subtract(name="difference")([pooled, averaged])
+    base = k.models.Model(image, x, name="base")
+    photograph = layers.Input((24, 20, 3), name="photograph")
+    x = layers.Flatten(name="flat")(base(photograph))
+    x = layers.Dense(6, activation="tanh", name="hidden")(x)
+    return k.models.Model(photograph, layers.Dense(4, activation="softmax", name="classes")(x))

@@ -564,6 +564,31 @@ def _data_format(case: Case) -> Iterator[Trial]:
     )
 
 
+def _scaling(case: Case) -> Iterator[Trial]:
+    """Other preprocessing of an input: a factor and an offset for each channel."""
+    x, expected = case.x, case.expected
+    if case.call.class_name != "InputLayer" or len(expected.shape) != 4:
+        return
+    axis = 1 if case.data_format == "channels_first" else 3
+    wanted = torch.from_numpy(expected.values.reshape(expected.shape)).movedim(axis, 1)
+    for turned, order in ((x, "as they are"), (x.flip(1), "in the opposite order")):
+        lines = [
+            np.polyfit(ours.flatten().numpy(), theirs.flatten().numpy(), 1)
+            for ours, theirs in zip(turned.unbind(1), wanted.unbind(1), strict=True)
+        ]
+        factors, offsets = (torch.tensor(column) for column in zip(*lines, strict=True))
+        scaled = turned * factors.view(-1, 1, 1) + offsets.view(-1, 1, 1)
+        yield (
+            f"The reference's channels are these, {order}, times {_listed(factors)} plus "
+            f"{_listed(offsets)}.",
+            lambda scaled=scaled: scaled,
+        )
+
+
+def _listed(numbers: Tensor) -> str:
+    return ", ".join(f"{number:.4g}" for number in numbers.tolist())
+
+
 def _order_of_inputs(case: Case) -> Iterator[Trial]:
     values = case.x
     if not isinstance(values, list | tuple) or not 1 < len(values) <= 4:
@@ -600,6 +625,7 @@ SUSPECTS: dict[str, Callable[[Case], Iterator[Trial]]] = {
     "axis": _axis,
     "exchanged axes": _exchanged_axes,
     "data format": _data_format,
+    "scaling": _scaling,
     "order of inputs": _order_of_inputs,
     "interpolation": _interpolation,
     "weights": _weights,
@@ -651,7 +677,7 @@ def _trainable(case: Case) -> Iterator[Trial]:
 
 
 STATISTICS_SUSPECTS: dict[str, Callable[[Case], Iterator[Trial]]] = {
+    "trainable": _trainable,
     "momentum": _momentum,
     "moving variance": _variance,
-    "trainable": _trainable,
 }

@@ -116,7 +116,8 @@ class Runner:
 
     def weights(self, path: str) -> None:
         """Tells the weights of the layer at a path, in Keras's order."""
-        self.tell({}, [np.asarray(weight) for weight in self._leaves[path].get_weights()])
+        weights = getattr(self._leaves[path], "get_weights", list)()  # an operation has none
+        self.tell({}, [np.asarray(weight) for weight in weights])
 
     # The model
 

@@ -147,12 +147,15 @@ class Verdict:
 
     @property
     def is_equal(self) -> bool:
-        return self.divergence is None and not self.unmatched
+        return self.divergence is None and not self.unmatched and bool(self.layers)
 
     @property
     def largest_error(self) -> float:
-        """The largest error of a layer in float64; not a number counts as infinite."""
-        errors = (result.error for result in self.layers)
+        """The largest error in float64 among what is judged by the verdict's own tolerance.
+
+        What is not a number counts as infinite.
+        """
+        errors = (result.error for result in self.layers if result.tolerance is None)
         return max((math.inf if math.isnan(error) else error for error in errors), default=0.0)
 
     def agrees(self, result: LayerResult) -> bool:

@@ -24,7 +24,7 @@ from ..convert.loading import sha256_of
 from ..engine import Model, Symbol
 from ..models import load_model
 from .causes import Case, explain
-from .comparison import Comparison, compare, compare_float32, record
+from .comparison import BEHIND_ROUNDING, Comparison, compare, compare_float32, record
 from .reference import Call, Expected, KerasReference, RunReference
 from .report import write_report
 from .storage import is_stored_reference, read_reference, write_reference
@@ -105,7 +105,14 @@ def verify(
             kept = (reference.subject, arrays, found.calls, reference.outputs)
             write_reference(save_reference, *kept)
         results, outputs = found.results, reference.outputs
-        if float32:
+        if found.rounded is not None:
+            notes += (
+                f"The reference computes {found.rounded} in float32 whatever it is asked for: from "
+                f"there on differences up to {BEHIND_ROUNDING:g} count as equal.",
+            )
+        if found.failure is not None:
+            notes += (f"Behind that layer the model does not run: {found.failure}",)
+        elif float32:
             results = compare_float32(exact.float(), reference.run_float32(arrays), arrays, found)
     if model_inputs is not None:
         given = [np.asarray(x) for x in exact._arrange(model_inputs)]
@@ -205,11 +212,10 @@ def _compare_inputs(
     model: Model, arrays: list[np.ndarray], given: list[np.ndarray]
 ) -> Iterator[tuple[LayerResult, Divergence | None]]:
     """What the model's own preprocessing makes of the inputs, beside what the reference gets."""
-    like = torch.empty((), dtype=torch.float64)
     for symbol, array, own in zip(model.inputs, arrays, given, strict=True):
         name, format = symbol.node.name, model.data_format
         expected = Expected.of(array.astype(np.float64))
-        x = to_tensor(own.astype(np.float64), like, format)
+        x = to_tensor(own, torch.float64, format)
         call = Call(name, "InputLayer", (expected,))
         error = expected.error(own)
         figures = (array.shape, expected.largest, error)
@@ -229,8 +235,7 @@ def _explain_first(
 ) -> Divergence | None:
     if found.first is None:
         return None
-    visit, call = found.first
-    result = next(result for result in found.results if not result.error <= tolerance)
+    result, visit, call = found.first
     peers = [(path, module) for path, module in places_of(model) if [*module.parameters()]]
     case = Case(visit, call, model.data_format, peers, reference.weights(visit.path))
     return explain(case, result, tolerance)
@@ -243,7 +248,7 @@ def _seen(
     labels: Sequence[str] | None,
 ) -> Iterator[Picture]:
     """The pictures with the best classes of both, as far as the models give one row of scores."""
-    if not pictures:
+    if not pictures or not ours:
         return
     is_classifier = len(theirs) == 1 and theirs[0].ndim == 2
     best = [

@@ -33,29 +33,32 @@ class Visit(NamedTuple):
 
 
 def run_watched(
-    model: Model, arrays: Sequence[np.ndarray], visit: Callable[[Visit], None]
+    model: Model,
+    arrays: Sequence[np.ndarray],
+    visit: Callable[[Visit], None],
+    dtype: torch.dtype = torch.float64,
 ) -> list[np.ndarray]:
     """Runs a model in inference and calls `visit` after each layer, models within opened.
 
     Args:
-        model: the model; it stays in the mode it is in.
+        model: the model, on the CPU; it stays in the mode it is in.
         arrays: its inputs, flat and in Keras's layout.
         visit: what looks at a call. What it raises ends the run.
+        dtype: of the inputs, as far as they are floating point.
 
     Returns:
         The model's outputs, flat and in Keras's layout.
     """
-    like = next(model.parameters(), torch.empty(()))
-    tensors = [to_tensor(array, like, model.data_format) for array in arrays]
+    tensors = [to_tensor(array, dtype, model.data_format) for array in arrays]
     with _hooked(model, visit), torch.no_grad():
         outputs = model(tensors, training=False)
     return [to_array(output, model.data_format) for output in flatten(outputs)]
 
 
-def to_tensor(array: np.ndarray, like: Tensor, data_format: str) -> Tensor:
-    """The tensor of an array in Keras's layout; numbers with a point get the type of `like`."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array)).to(like.device)
-    tensor = tensor.to(like.dtype) if tensor.is_floating_point() else tensor
+def to_tensor(array: np.ndarray, dtype: torch.dtype, data_format: str) -> Tensor:
+    """The tensor of an array in Keras's layout, of this type if it is floating point."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
     return from_keras_layout(tensor, data_format)
 
 
