@@ -149,12 +149,11 @@ class Difference:
     @property
     def heading(self) -> str:
         """What was compared, and how many layers differ."""
-        count = f"{self.equal_layers} layers"
-        verdict = (
-            f"Equal: all {count}."
-            if self.is_equal
-            else f"Different: {len(self.layers)} layers differ; {count} are equal."
-        )
+        count = self.equal_layers + len(self.layers)
+        if self.is_equal:
+            verdict = f"Equal in all of {count} layers."
+        else:
+            verdict = f"Different in {len(self.layers)} of {count} layers."
         matched = f"Layers are matched {self.matched_by}."
         return "\n".join([f"A: {self.a}", f"B: {self.b}", verdict, matched, *self.notes])
 
