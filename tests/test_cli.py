@@ -221,7 +221,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"kerastorch {kerastorch.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["convert", "predict", "list", "summary"])
+@pytest.mark.parametrize("command", ["convert", "predict", "verify", "diff", "list", "summary"])
 def test_every_command_has_help_with_an_example(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
@@ -257,7 +257,7 @@ def damaged_files():
         ("summary small.safetensors --model vgg16", "small.safetensors"),
         ("convert nowhere.h5 -o out.safetensors --model vgg16", "nowhere.h5"),
         ("convert small.safetensors -o nowhere/out.safetensors", "nowhere/out.safetensors"),
-        ("convert small.safetensors -o out.h5", ".safetensors"),
+        ("convert small.safetensors -o out.txt", ".safetensors"),
         ("convert xception -o out.safetensors", "cannot be fetched yet"),
         ("predict xception a.png", "cannot be fetched yet"),
         ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|none"),

@@ -15,6 +15,7 @@ import kerastorch
 from kerastorch import Input, Model, layers
 from kerastorch.cli import main
 from kerastorch.convert import KerasFileError, convert_file
+from kerastorch.verification import Change
 from tests.oracle.client import Oracle
 
 FORMATS = {"whole.keras": False, "whole.h5": False, "twin.weights.h5": True, "weights.h5": True}
@@ -371,6 +372,49 @@ def test_the_command_says_it_with_its_exit_code(write, first, capsys):
     assert (code, out) == (2, "")
     assert err.startswith("kerastorch: ")
     assert "nowhere.keras" in err
+
+
+def test_names_are_printed_as_they_are(tmp_path, capsys):
+    def model(rate):
+        image = Input((4,), name="image")
+        return Model(image, layers.Dropout(rate, name="[/b]:smile:")(image))
+
+    paths = [tmp_path / f"{rate}.safetensors" for rate in (0.25, 0.5)]
+    for path in paths:
+        model(float(path.stem)).save_weights(path)
+    assert main(["diff", *map(str, paths)]) == 1
+    assert "[/b]:smile:" in capsys.readouterr().out
+
+
+def test_of_long_texts_the_part_that_differs_is_shown():
+    same = "add, " * 40
+    change = Change("inputs", f"{same}one, {same}", f"{same}two, {same}")
+    assert len(str(change)) < 250
+    assert "one" in str(change)
+    assert "two" in str(change)
+
+
+def test_a_class_that_does_not_keep_its_arguments():
+    class Scale(kerastorch.Layer):
+        def __init__(self, factor, axis="channels", name=None):
+            super().__init__(name=name)
+            self.axis, self.by = axis, factor
+
+        def forward(self, x):
+            return x * self.by
+
+    class Open(Scale):
+        factor = 3
+
+    def model(layer):
+        image = Input((4,), name="image")
+        return Model(image, layer(image))
+
+    result = kerastorch.diff(model(Scale(2, name="scale")), model(Scale(3, name="scale")))
+    assert result.is_equal
+    assert result.notes == ("Layers that do not tell their arguments: scale.",)
+    rows, columns = Open(2, "rows", name="scale"), Open(2, "columns", name="scale")
+    assert differences(kerastorch.diff(model(rows), model(columns))) == {"scale": ["axis"]}
 
 
 def test_layers_that_differ_alike_share_a_row():

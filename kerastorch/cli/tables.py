@@ -31,5 +31,6 @@ def new_table(*columns: str) -> Table:
 def print_table(table: Table) -> None:
     from rich.console import Console
 
-    # In a pipe or a file lines may be as long as they are.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    # In a pipe or a file lines may be as long as they are. What looks like markup is a name.
+    width = None if sys.stdout.isatty() else 1000
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from os.path import commonprefix
 from typing import Any
 
 from ..convert.errors import shorten
@@ -58,7 +60,22 @@ class Change:
     b: Any
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.a!s:.80} in A, {self.b!s:.80} in B"
+        a, b = _excerpts(str(self.a), str(self.b))
+        return f"{self.what}: {a} in A, {b} in B"
+
+
+LONGEST = 80  # characters of a text of which a part will do
+
+
+def _excerpts(*texts: str) -> Iterator[str]:
+    """The texts, of long ones the part where they begin to differ."""
+    start = max(0, len(commonprefix(texts)) - LONGEST // 4)
+    for text in texts:
+        if max(map(len, texts)) <= LONGEST:
+            yield text
+        else:
+            part = text[start : start + LONGEST]
+            yield f"{'...' if start else ''}{part}{'...' if start + LONGEST < len(text) else ''}"
 
 
 @dataclass(frozen=True)

@@ -256,22 +256,24 @@ class _ValueCount:
         self.absolute = 0.0
 
     def add(self, a: Tensor, b: Tensor) -> None:
-        x, y = a.double(), b.double()
-        x_is_nan, y_is_nan = x.isnan(), y.isnan()
+        a, b = a.contiguous(), b.contiguous()
         if a.dtype == b.dtype:
             differing = _bits(a) != _bits(b)
         else:
-            differing = (x != y) & ~(x_is_nan & y_is_nan)
-        self.differing += int(differing.sum())
-        self.nan_in_a += int((x_is_nan & ~y_is_nan).sum())
-        self.nan_in_b += int((y_is_nan & ~x_is_nan).sum())
-        numbers = differing & ~x_is_nan & ~y_is_nan
-        distances = (x - y)[numbers & (x != y)].abs()  # of infinities none that are equal
-        if len(distances):
-            self.absolute = max(self.absolute, float(distances.max()))
+            differing = (a.double() != b.double()) & ~(a.isnan() & b.isnan())
+        self.differing += int(differing.count_nonzero())
+        distances = a.double() - b
+        largest = _largest(distances)
+        if math.isnan(largest):
+            a_is_nan, b_is_nan = a.isnan(), b.isnan()
+            self.nan_in_a += int((a_is_nan & ~b_is_nan).count_nonzero())
+            self.nan_in_b += int((b_is_nan & ~a_is_nan).count_nonzero())
+            is_equal = a == b  # infinities too
+            largest = _largest(distances.masked_fill(a_is_nan | b_is_nan | is_equal, 0.0))
+        self.absolute = max(self.absolute, largest)
 
     def change(self, name: str, a: Tensor) -> ValueChange:
-        largest = _largest(a)
+        largest = max(_largest_finite(block) for block, _ in _blocks(a, a))
         of_zeros = math.inf if self.absolute else 0.0
         return ValueChange(
             name,
@@ -285,6 +287,12 @@ class _ValueCount:
 
 
 def _largest(x: Tensor) -> float:
-    """The largest finite absolute value."""
-    values = x.double().abs()
-    return float(torch.where(values.isfinite(), values, 0.0).max())
+    """The largest absolute value, in a fraction of the time of `abs().max()`."""
+    return float(torch.linalg.vector_norm(x if x.is_floating_point() else x.double(), math.inf))
+
+
+def _largest_finite(x: Tensor) -> float:
+    largest = _largest(x)
+    if math.isfinite(largest):
+        return largest
+    return _largest(x.masked_fill(~x.isfinite(), 0.0))

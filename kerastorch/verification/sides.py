@@ -268,8 +268,12 @@ def _rules(layer: nn.Module) -> list[Rule]:
 
 def _arrays(layer: nn.Module, key: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The arrays of a layer among a model's weights."""
-    found = {rule: weights.get(f"{key}.{rule.key}") for rule in _rules(layer)}
-    return {rule.name: _in_keras_layout(x, rule) for rule, x in found.items() if x is not None}
+    arrays = {}
+    for rule in _rules(layer):
+        tensor = weights.get(f"{key}.{rule.key}")
+        if tensor is not None:
+            arrays[rule.name] = _in_keras_layout(tensor, rule)
+    return arrays
 
 
 def _in_keras_layout(tensor: Tensor, rule: Rule) -> Tensor:
@@ -292,9 +296,17 @@ def _arguments(layer: nn.Module) -> dict[str, Any] | None:
     except AttributeError:  # a user's class that does not keep them
         return None
     arguments = {key: value for key, value in config.items() if key not in ("name", "trainable")}
-    if arguments.get("axis") is not None and layer._nodes:  # written as -1 or 3 by whom it pleases
-        arguments["axis"] = keras_axes(arguments["axis"], flatten(layer.input)[0].ndim)
+    if arguments.get("axis") is not None and layer._nodes:
+        arguments["axis"] = _from_the_first(arguments["axis"], flatten(layer.input)[0].ndim)
     return arguments
+
+
+def _from_the_first(axis: Any, rank: int) -> Any:
+    """Axes counted from the first, as writers count them from either end."""
+    try:
+        return keras_axes(axis, rank)
+    except (TypeError, ValueError):  # a user's class means something else by it
+        return axis
 
 
 def _is_trainable(layer: nn.Module) -> bool:
@@ -338,7 +350,10 @@ def _layers_on_model(opened: _Opened, model: Model) -> tuple[list[LayerContent],
         path, name = places[layer].path, places[layer].name
         contents.append(LayerContent(path, name, _named(names, arrays)))
     others = [LayerContent(name, name, {}) for name in found.unexpected]
-    return [*contents, *others], f"by {found.matched_by}"
+    matched_by = f"by {found.matched_by}"
+    if found.epsilon is not None:
+        matched_by += f", as those of an older network, whose epsilon was {found.epsilon}"
+    return [*contents, *others], matched_by
 
 
 def _tensors_on_model(
@@ -419,7 +434,10 @@ def _parts(layer: StoredLayer, file: KerasFile) -> Iterator[LayerContent]:
     parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for stored in layer.arrays:
         place, _, name = stored.name.split(f"{layer.name}/", 1)[1].rpartition("/")
-        parts[place.removeprefix(f"{layer.name}/")][name.removesuffix(":0")] = _tensor(stored.array)
+        part, name = parts[place.removeprefix(f"{layer.name}/")], name.removesuffix(":0")
+        while name in part:  # layers of one name in several models within
+            name += "'"
+        part[name] = _tensor(stored.array)
     for place, weights in parts.items():
         if place in ("", layer.name):
             yield LayerContent(layer.name, layer.name, weights)
