@@ -23,16 +23,18 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         commands,
         run,
         "convert",
-        "write a Keras file's model as safetensors",
+        "write a Keras file's model as safetensors, or in another of Keras's formats",
         "kerastorch convert my_model.keras -o my_model.safetensors",
         weights_options(),
     )
     command.add_argument("source", metavar="SRC", help="a .keras file, or a file of weights")
-    command.add_argument("-o", "--output", metavar="OUT.safetensors", required=True)
+    command.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="a .safetensors, .keras or .h5 file"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Writes a Keras file's model as safetensors."""
+    """Writes a model in the format that the output's name asks for."""
     if options.model is not None:
         with torch.device("meta"):  # The file's weights take the places of its own.
             model = named_model(options, weights=None)
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
         model = convert_file(options.source, options.output)
     else:
         model, _ = open_model(options.source, options)
-        model.save_weights(options.output)
+        model.save(options.output)
     size = os.path.getsize(options.output) / 1e6
     print(
         f"{options.output}: {model.name}, {len(model.layers)} layers, "
