@@ -1,4 +1,6 @@
-"""Random weights that keep activations near one, whatever writes them."""
+"""Random weights that keep activations near one, whatever writes them, and their hashes."""
+
+import hashlib
 
 import numpy as np
 
@@ -15,3 +17,9 @@ def values_for(role: str, shape: tuple, rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0, 0.1, shape)
     fan_in = shape[0] * shape[1] if role == "depthwise_kernel" else np.prod(shape[:-1])
     return rng.uniform(-2, 2, shape) / np.sqrt(fan_in)
+
+
+def hash_of(array: np.ndarray) -> tuple[str, tuple, str]:
+    """The type, the shape and the SHA-256 of an array."""
+    content = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return array.dtype.name, array.shape, content

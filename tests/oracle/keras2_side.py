@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 from tests import builders
-from tests.oracle.filling import values_for
+from tests.oracle.filling import hash_of, values_for
 
 
 class Keras:
@@ -39,6 +39,21 @@ class Keras:
         else:
             self.model.save(path)
         yield None
+
+    def load(self, path: str) -> Iterator[None]:
+        """Load weights into the model as Keras itself does."""
+        self.model.load_weights(path)
+        yield None
+
+    def clear(self) -> Iterator[None]:
+        """Make every weight zero."""
+        for weight in self.model.weights:
+            weight.assign(np.zeros(weight.shape, weight.dtype.as_numpy_dtype))
+        yield None
+
+    def state(self) -> Iterator[dict]:
+        """A hash of each weight."""
+        yield {"weights": [hash_of(weight) for weight in self.model.get_weights()]}
 
     def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""

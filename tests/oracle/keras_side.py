@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 
 from tests import builders
-from tests.oracle.filling import values_for
+from tests.oracle.filling import hash_of, values_for
 
 
 class Keras:
@@ -86,6 +86,20 @@ class Keras:
         """Load weights into the model as Keras itself does."""
         self.model.load_weights(path, **options)
         yield None
+
+    def clear(self) -> Iterator[None]:
+        """Make every weight zero."""
+        for weight in self.model.weights:
+            weight.assign(np.zeros(weight.shape, weight.dtype))
+        yield None
+
+    def state(self) -> Iterator[dict]:
+        """A hash of each weight, and what is trained."""
+        yield {
+            "weights": [hash_of(weight) for weight in self.model.get_weights()],
+            "trainable": [x.trainable for x in self.model._flatten_layers() if x.weights],
+            "trained": [weight.name for weight in self.model.trainable_weights],
+        }
 
     def outputs(self, inputs: list) -> Iterator[tuple[str, str, list]]:
         """Run the model and stream each layer's name, class and outputs in the order of running."""
