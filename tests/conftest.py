@@ -16,15 +16,22 @@ def oracle():
 
 
 @pytest.fixture
-def beside_oracle():
-    """New models have float64 parameters, as those of the oracle, and compute on one thread.
+def one_thread():
+    """PyTorch computes on one thread.
 
-    The oracle computes at the same time. Threads of one process that wait for a core which the
-    other holds made NASNetLarge ten times as slow on two cores.
+    Keras computes at the same time. Threads of one process that wait for a core which the other
+    holds made NASNetLarge ten times as slow on two cores.
     """
-    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
-    torch.set_default_dtype(torch.float64)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def beside_oracle(one_thread):
+    """New models have float64 parameters, as those of the oracle, and compute on one thread."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(dtype)

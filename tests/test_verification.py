@@ -16,9 +16,11 @@ import kerastorch
 from kerastorch.applications.imagenet_utils import preprocess_input
 from kerastorch.cli import main
 from kerastorch.convert import KerasFileError
-from kerastorch.verification import KerasMissingError, KerasProcessError, verify
+from kerastorch.verification import KerasMissingError, KerasProcess, KerasProcessError, verify
 from tests.oracle.client import Oracle
 from tests.test_applications import APPLICATIONS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +52,17 @@ def applications(tmp_path_factory):
         writing.shutdown(cancel_futures=True)
 
 
+@pytest.fixture(scope="module")
+def keras():
+    with KerasProcess() as process:
+        yield process
+
+
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_applications_are_equal(applications, name):
+def test_applications_are_equal(applications, keras, name):
     path = applications[name].result()
-    verdict = verify(path, float32=name in ("ResNet50", "MobileNetV2"))
+    float32 = name in ("ResNet50", "MobileNetV2")
+    verdict = verify(path, keras=keras, float32=float32, batch_size=1)
     assert verdict.is_equal, verdict
     model = kerastorch.load_model(path)
     computing = [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
@@ -196,11 +205,11 @@ def test_mistakes_are_named(files, plant, path, kind, text):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_weights_that_differ_are_counted_beside_keras(files):
+def test_weights_that_differ_are_counted_beside_keras(files, keras):
     model = kerastorch.load_model(files / "whole.h5")
     with torch.no_grad():
         model.get_layer("hidden").weight[2, 3] += 1e-6
-    verdict = verify(model, files / "whole.h5", float32=False)
+    verdict = verify(model, files / "whole.h5", keras=keras, float32=False)
     assert verdict.divergence.layer.path == "hidden"
     assert verdict.divergence.causes[0].kind == "weights"
     assert "1 of" in verdict.divergence.causes[0].explanation
@@ -218,7 +227,7 @@ def test_what_no_trial_explains_is_said_so(files):
 @pytest.mark.parametrize(
     ("mode", "kind"), [("rgb", "channel order"), ("tf", "scaling")], ids=["BGR not flipped", "tf"]
 )
-def test_wrong_preprocessing_is_named(files, tmp_path, mode, kind):
+def test_wrong_preprocessing_is_named(files, keras, tmp_path, mode, kind):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 20, 3)).astype(np.float32)
     right = preprocess_input(pixels, mode="caffe")
     wrong = right[..., ::-1] if mode == "rgb" else preprocess_input(pixels, mode=mode)
@@ -229,6 +238,7 @@ def test_wrong_preprocessing_is_named(files, tmp_path, mode, kind):
         files / "whole.keras",
         inputs=right,
         model_inputs=wrong,
+        keras=keras,
         pictures=paths,
         labels=["cat", "dog", "fish", "bird"],
         float32=False,
@@ -280,7 +290,7 @@ def test_two_models_here(files):
     assert verdict.divergence.causes[0].kind == "epsilon"
 
 
-def test_weights_of_an_application(tmp_path):
+def test_weights_of_an_application(tmp_path, keras):
     path = tmp_path / "mobilenet.weights.h5"
     arguments = {"alpha": 0.25, "include_top": False, "input_shape": (64, 64, 3)}
     with Oracle() as oracle:
@@ -292,7 +302,7 @@ def test_weights_of_an_application(tmp_path):
         )
         oracle.ask("save", path=str(path))
     model = kerastorch.applications.MobileNet(weights=path, **arguments)
-    verdict = verify(model, path, application=("MobileNet", arguments), float32=False)
+    verdict = verify(model, path, application=("MobileNet", arguments), keras=keras)
     assert verdict.is_equal, verdict
 
 
@@ -305,12 +315,9 @@ def test_without_keras(files, monkeypatch):
     assert "Keras is not installed" in verdict.notes[0]
 
 
-def test_what_keras_refuses_is_an_error(files, tmp_path):
-    """A file that changes between the two readings."""
-    broken = tmp_path / "whole.keras"
-    broken.write_bytes((files / "whole.keras").read_bytes())
+def test_what_keras_refuses_is_an_error(files, keras):
     with pytest.raises(KerasProcessError, match="Keras does not run the model"):
-        verify(broken, application=("NoSuchModel", {}))
+        verify(files / "whole.keras", application=("NoSuchModel", {}), keras=keras)
 
 
 def test_a_model_alone_is_an_error(files):

@@ -1,14 +1,15 @@
 """Whether two models are the same: a verdict on every layer, and why it is so.
 
-`verifying` runs a model beside a `reference` (Keras in `keras_process`, or a run kept by
-`storage`), `comparison` holds each layer's output against it as `watching` sees it, `causes` tries
-why the first that differs does, and a `verdict` is what comes of it. `diffing` compares without
-running: the layers of both `sides`, of which a `difference` tells.
+`verifying` runs a model beside a `reference`, which is a file in Keras (`keras_client` asks
+`keras_process`) or a run kept by `storage`. `comparison` holds each layer's output against it as
+`watching` sees it, `causes` tries why the first that differs does, and a `verdict` is what comes of
+it, for which `report` makes a page. `diffing` compares without running: the layers of both `sides`,
+of which a `difference` tells.
 """
 
 from .difference import Change, Difference, LayerDifference, Source, ValueChange
 from .diffing import diff
-from .reference import KerasMissingError, KerasProcessError
+from .keras_client import KerasMissingError, KerasProcess, KerasProcessError
 from .verdict import Cause, Divergence, LayerResult, Picture, Subject, Verdict
 from .verifying import verify
 
@@ -18,6 +19,7 @@ __all__ = [
     "Difference",
     "Divergence",
     "KerasMissingError",
+    "KerasProcess",
     "KerasProcessError",
     "LayerDifference",
     "LayerResult",

@@ -1,41 +1,19 @@
-"""What a model is held against: Keras in a process of its own, a stored run, or a model here."""
+"""What a model is held against: a file that Keras runs, or a run that has been kept."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..convert import keras_files
 from ..convert.loading import sha256_of
-from .keras_process import receive, send
+from .keras_client import KerasProcess
 from .verdict import Subject
 
-PROGRAM = Path(__file__).with_name("keras_process.py")
 SAMPLE = 4096  # values of an output that a stored run keeps
-
-
-class KerasProcessError(ChildProcessError):
-    """Keras could not run the model; the message is Keras's own."""
-
-
-class KerasMissingError(KerasProcessError):
-    """Keras is not installed beside this package."""
-
-
-class InputSpec(NamedTuple):
-    """Keras's shape of an input, with the batch, and its type of numbers."""
-
-    shape: tuple[int | None, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -130,52 +108,39 @@ class KerasReference:
     """A file that Keras itself runs, on TensorFlow, in a process of its own.
 
     Args:
+        process: where it runs.
         path: a whole model, or with `application` a file of weights.
         application: the name of a constructor in `keras.applications` and its arguments.
 
     Raises:
-        KerasMissingError: Keras or TensorFlow is not installed.
         KerasProcessError: Keras does not open the file.
     """
 
-    def __init__(self, path: Path, application: tuple[str, dict[str, Any]] | None = None):
-        self._path, self._application = path, application
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), _keras_for(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=os.environ | _ENVIRONMENT,
-        )
+    def __init__(
+        self,
+        process: KerasProcess,
+        path: Path,
+        application: tuple[str, dict[str, Any]] | None = None,
+    ):
+        self._process, self._path, self._application = process, path, application
         self.outputs: list[np.ndarray] = []
         self.floatx: str | None = None
         self._open("float64")
-
-    def __enter__(self) -> KerasReference:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            stream.close()
 
     def _open(self, floatx: str) -> None:
         if floatx == self.floatx:
             return
         path = str(self._path.resolve())
         if self._application is None:
-            ((message, _),) = self._ask("open", path=path, floatx=floatx)
+            message, _ = self._process.ask("open", path=path, floatx=floatx)
         else:
             name, arguments = self._application
-            ((message, _),) = self._ask(
+            message, _ = self._process.ask(
                 "build", application=name, arguments=arguments, path=path, floatx=floatx
             )
         self.floatx = floatx
         self.versions: dict[str, str] = message["versions"]
-        self.inputs = [InputSpec(tuple(shape), dtype) for shape, dtype in message["inputs"]]
-        runs_on = " on ".join(_VERSION.format(*item) for item in self.versions.items())
+        runs_on = " on ".join(f"{name} {version}" for name, version in self.versions.items())
         self.subject = Subject(
             self._path.name, runs_on, sha256_of(self._path), message["parameters"]
         )
@@ -184,7 +149,7 @@ class KerasReference:
         """The calls of the model's layers, as they are computed; then `outputs` are there."""
         self._open(floatx)
         arrays = [a.astype(floatx) if a.dtype.kind == "f" else a for a in arrays]
-        for message, answered in self._ask("run", arrays):
+        for message, answered in self._process.stream("run", arrays):
             if "outputs" in message:
                 self.outputs = answered
                 continue
@@ -204,57 +169,8 @@ class KerasReference:
 
     def weights(self, path: str) -> list[np.ndarray]:
         """The weights of the layer at a path, in Keras's order and layout."""
-        ((_, arrays),) = self._ask("weights", path=path)
+        _, arrays = self._process.ask("weights", path=path)
         return arrays
-
-    def _ask(
-        self, question: str, arrays: Sequence[np.ndarray] = (), **arguments: Any
-    ) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
-        try:
-            send(self._process.stdin, {"question": question, **arguments}, arrays)
-            while True:
-                message, answered = receive(self._process.stdout)
-                if "end" in message:
-                    return
-                if "error" in message:
-                    raise KerasProcessError(f"Keras does not run the model: {message['error']}")
-                yield message, answered
-        except (EOFError, BrokenPipeError):
-            raise KerasProcessError(
-                f"The process that runs Keras ended: {self._last_words()}"
-            ) from None
-
-    def _last_words(self) -> str:
-        self._process.wait()
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace").strip()[-500:]
-
-
-_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # its float32 kernels reorder sums
-    "CUDA_VISIBLE_DEVICES": "",
-}
-_VERSION = "{} {}"
-
-
-def _keras_for(path: Path) -> str:
-    """The package that runs a file: the Keras that wrote it, as far as it is installed.
-
-    Raises:
-        KerasMissingError: there is none.
-    """
-    version = keras_files.read_keras_file(path).keras_version or ""
-    wanted = ("tf_keras", "keras") if version.startswith("2.") else ("keras",)
-    if importlib.util.find_spec("tensorflow"):
-        for name in wanted:
-            if importlib.util.find_spec(name):
-                return name
-    raise KerasMissingError(
-        "Keras with TensorFlow is not installed: pip install 'kerastorch[verify]', or compare with "
-        "another file or a stored reference."
-    )
 
 
 class RunReference:
@@ -278,7 +194,6 @@ class RunReference:
     ):
         self.subject = subject
         self.arrays = list(arrays)
-        self.inputs = [InputSpec(array.shape, str(array.dtype)) for array in arrays]
         self.calls = tuple(calls)
         self.outputs = outputs
 

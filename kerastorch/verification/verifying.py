@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import io
 import platform
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from ..engine import Model, Symbol
 from ..models import load_model
 from .causes import Case, explain
 from .comparison import BEHIND_ROUNDING, Comparison, compare, compare_float32, record
+from .keras_client import KerasProcess, is_installed, package_for
 from .reference import Call, Expected, KerasReference, RunReference
 from .report import write_report
 from .storage import is_stored_reference, read_reference, write_reference
@@ -46,6 +46,7 @@ def verify(
     pictures: Sequence[str | PathLike] = (),
     labels: Sequence[str] | None = None,
     application: Application | None = None,
+    keras: KerasProcess | None = None,
     float32: bool = True,
     image_size: tuple[int, int] = (128, 128),
     batch_size: int = 2,
@@ -72,6 +73,7 @@ def verify(
         labels: the classes in order, for the report; None for ImageNet's where there are 1000.
         application: for a reference of weights alone, the name of a constructor in
             `keras.applications` and its arguments.
+        keras: where Keras runs, for those who verify many files; None for a process of its own.
         float32: whether to compare in float32 too, which the verdict does not depend on.
         image_size: height and width of random images where the model leaves them open.
         batch_size: the number of random samples.
@@ -89,7 +91,7 @@ def verify(
         raise ValueError("A model in memory is verified against something: give `against`.")
     exact = _in_float64(model)
     with ExitStack() as stack:
-        reference, notes = _open_reference(model, against, application, stack)
+        reference, notes = _open_reference(model, against, application, keras, stack)
         if inputs is not None:
             arrays, words = [np.asarray(x) for x in exact._arrange(inputs)], "given"
         elif isinstance(reference, RunReference):
@@ -147,7 +149,11 @@ def _in_float64(model: Source) -> Model:
 
 
 def _open_reference(
-    model: Source, against: Source | None, application: Application | None, stack: ExitStack
+    model: Source,
+    against: Source | None,
+    application: Application | None,
+    keras: KerasProcess | None,
+    stack: ExitStack,
 ) -> tuple[KerasReference | RunReference | Model, tuple[str, ...]]:
     """What the model is held against, and what is to be said of it."""
     if isinstance(against, Model):
@@ -156,15 +162,11 @@ def _open_reference(
     if is_stored_reference(path):
         return read_reference(path), ()
     is_keras = is_keras_file(path)
-    if against is None or (is_keras and is_keras_installed()):
-        return stack.enter_context(KerasReference(path, application)), ()
+    if against is None or (is_keras and is_installed()):
+        process = keras or stack.enter_context(KerasProcess(package_for(path)))
+        return KerasReference(process, path, application), ()
     reason = "Keras is not installed" if is_keras else "it is no file of Keras"
     return _in_float64(path), (f"{path.name} was run here, not in Keras, as {reason}.",)
-
-
-def is_keras_installed() -> bool:
-    """Whether Keras and TensorFlow can be started beside this process."""
-    return all(importlib.util.find_spec(name) for name in ("keras", "tensorflow"))
 
 
 def _subject(source: Source, model: Model) -> Subject:
