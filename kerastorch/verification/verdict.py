@@ -171,7 +171,10 @@ class Verdict:
         return _in_json(content)
 
     def __str__(self) -> str:
-        names = f"{self.model.name} and {self.reference.name}"
+        if self.model.name == self.reference.name:
+            names = f"{self.model.name} here and in {self.reference.runs_on}"
+        else:
+            names = f"{self.model.name} and {self.reference.name}"
         return "\n".join([*self._headline(names), *self.notes])
 
     def _headline(self, names: str) -> Sequence[str]:
