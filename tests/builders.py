@@ -414,7 +414,7 @@ def compared(
     """A base with a head on it, in variants that differ in a thing or two."""
     layers = k.layers
     image = layers.Input((size, 8, 3), name="image")
-    x = layers.Conv2D(5, 3, use_bias=bias, name="conv")(image)
+    x = layers.Conv2D(5, 3, use_bias=bias, kernel_regularizer="l2", name="conv")(image)
     x = layers.BatchNormalization(epsilon=epsilon, name="norm")(x)
     x = layers.SeparableConv2D(6, 2, padding=padding, name="separable")(x)
     base = k.models.Model(image, x, name=base)

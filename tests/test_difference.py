@@ -302,6 +302,20 @@ def test_layers_stand_in_another_order():
     assert differences(result) == {"two": ["place among the layers"], "sum": ["inputs"]}
 
 
+def test_stacks_differ():
+    def stack(*names):
+        dense = {name: layers.Dense(4, name=name, kernel_initializer="ones") for name in "abc"}
+        return kerastorch.Sequential([Input((4,)), *(dense[name] for name in names)])
+
+    assert kerastorch.diff(stack(*"ab"), stack(*"ab")).is_equal
+    found = differences(kerastorch.diff(stack(*"abc"), stack(*"acb")))
+    assert found == {"(model)": ["the model's layers"], "b": ["place among the layers"]}
+    (layer,) = kerastorch.diff(stack(*"ab"), stack(*"aba")).layers
+    assert str(layer.changes[0]) == "the model's layers: a, b in A, a, b, a (call 2) in B"
+    found = differences(kerastorch.diff(stack(*"abc"), stack(*"ab")))
+    assert found == {"(model)": ["the model's layers"], "c": ["only in A"]}
+
+
 def test_calls_differ():
     def model(calls, training=None):
         image = Input((6, 6, 3), name="image")

@@ -138,9 +138,10 @@ def _first_out_of_order(
     pairs: list[tuple[LayerContent, LayerContent]], b: list[LayerContent]
 ) -> tuple[LayerContent, Change] | None:
     """The first layer that has another place among the layers of both sides in B."""
-    paths = {second.path for _, second in pairs}
+    layers = [(first, second) for first, second in pairs if first.path]
+    paths = {second.path for _, second in layers}
     shared = [layer.path for layer in b if layer.path in paths]
-    for number, (first, second) in enumerate(pairs):
+    for number, (first, second) in enumerate(layers):
         if shared[number] != second.path:
             place = shared.index(second.path)
             return first, Change("place among the layers", number + 1, place + 1)
@@ -178,7 +179,9 @@ def _plain(value: Any, paths_in_a: dict[str, str] | None = None) -> Any:
         path = value.path if paths_in_a is None else paths_in_a.get(value.path)
         return {"path": path, "call": value.call, "index": value.index}
     if isinstance(value, dict):
-        return {key: _plain(item, paths_in_a) for key, item in value.items()}
+        # Of a regulariser's module and the like not every format tells.
+        kept = ("class_name", "config") if "class_name" in value else value
+        return {key: _plain(item, paths_in_a) for key, item in value.items() if key in kept}
     if isinstance(value, list | tuple):
         return [_plain(item, paths_in_a) for item in value]
     if isinstance(value, np.ndarray | np.generic | Tensor):

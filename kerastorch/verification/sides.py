@@ -243,10 +243,10 @@ def _places(model: Model, prefix: str) -> dict[int, Place]:
 
 
 def _ends(model: Model, prefix: str) -> dict[str, Any]:
-    """Where values enter and leave a model; a Sequential's layers say it by their order."""
-    if isinstance(model, Sequential):
-        return {}
+    """Where values enter and leave a model, or what a Sequential calls one after another."""
     places, plan = _places(model, prefix), model._plan
+    if isinstance(model, Sequential):
+        return {"the model's layers": [places[step.outputs[0]] for step in plan.steps]}
     ends = {"the model's inputs": plan.inputs, "the model's outputs": plan.outputs}
     return {
         what: map_structure(places.__getitem__, slots[0] if _is_list_of_one(slots) else slots)
