@@ -179,9 +179,7 @@ def _plain(value: Any, paths_in_a: dict[str, str] | None = None) -> Any:
         path = value.path if paths_in_a is None else paths_in_a.get(value.path)
         return {"path": path, "call": value.call, "index": value.index}
     if isinstance(value, dict):
-        # Of a regulariser's module and the like not every format tells.
-        kept = ("class_name", "config") if "class_name" in value else value
-        return {key: _plain(item, paths_in_a) for key, item in value.items() if key in kept}
+        return {key: _plain(item, paths_in_a) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, paths_in_a) for item in value]
     if isinstance(value, np.ndarray | np.generic | Tensor):
