@@ -30,7 +30,7 @@ def activation(case: Case) -> Iterator[Trial]:
         compute = _with_activation
     elif [*module.parameters()]:
         compute = _behind
-    elif not hasattr(module, "kernel_size"):
+    elif isinstance(case.x, Tensor) and not hasattr(module, "kernel_size"):
         compute = _instead
     else:
         return
