@@ -146,6 +146,13 @@ def test_rank_3(oracle, tmp_path):
     assert_goes_home(oracle, tmp_path, model.eval())
 
 
+def test_scale_layers(oracle, tmp_path):
+    """Which Keras has outside of `keras.layers`."""
+    image = Input((4, 5, 3))
+    model = Model(image, layers.CustomScaleLayer(0.25)([image, layers.Conv2D(3, 1)(image)]))
+    assert_goes_home(oracle, tmp_path, fill(model))
+
+
 def test_a_layer_that_also_stands_within(oracle, tmp_path):
     """Keras makes two of it, each with the weights."""
     dense, vector, inner = layers.Dense(3, name="shared"), Input((3,)), Input((3,))
