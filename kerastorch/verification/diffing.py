@@ -29,7 +29,8 @@ def diff(a: Model | str | PathLike, b: Model | str | PathLike) -> Difference:
 
     Returns:
         What differs, which prints as a short table. Weights are equal if they are to the bit,
-        whatever file holds them. Versions and formats of files are told but do not count.
+        whatever file holds them. Versions and formats of files are told but do not count; dtype
+        policies and what files keep for training are not compared.
 
     Raises:
         KerasFileError: a file is missing or broken.
