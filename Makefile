@@ -17,7 +17,7 @@ test: $(VENV)/.installed-test lint browser
 # Every architecture from every format of both writers, also what is marked `full`: an empty -m
 # takes back the one in pyproject.toml.
 matrix: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/test_matrix.py -m ""
+	$(BIN)/python -m pytest tests/test_matrix.py tests/test_writing.py -m ""
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

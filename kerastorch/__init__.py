@@ -43,7 +43,7 @@ from .applications import (
 )
 from .config import image_data_format, set_image_data_format
 from .engine import Input, Layer, Model, Sequential, Symbol
-from .models import load_model
+from .models import load_model, save_model
 from .registration import register_layer
 
 __all__ = [
@@ -84,6 +84,7 @@ __all__ = [
     "ops",
     "preprocessing",
     "register_layer",
+    "save_model",
     "set_image_data_format",
     "verify",
 ]
