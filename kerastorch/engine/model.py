@@ -324,7 +324,7 @@ class Functional(Layer):
                 or not as many of each input.
         """
         arrays = [np.asarray(array) for array in self._arrange(x)]
-        _check_arrays(arrays, self.inputs)
+        check_arrays(arrays, self.inputs)
         batch_size = batch_size or 32
         like = next(self.parameters(), torch.empty(()))
         batches = []
@@ -484,7 +484,8 @@ def _unpack_singleton(structure: Any) -> Any:
     return structure
 
 
-def _check_arrays(arrays: list[np.ndarray], symbols: list[Symbol]) -> None:
+def check_arrays(arrays: list[np.ndarray], symbols: list[Symbol]) -> None:
+    """Raises `ValueError` for arrays that inputs do not take, or that are not as many samples."""
     for array, symbol in zip(arrays, symbols, strict=True):
         fits = array.ndim == symbol.ndim and all(
             size is None or size == given
@@ -497,7 +498,7 @@ def _check_arrays(arrays: list[np.ndarray], symbols: list[Symbol]) -> None:
             )
     counts = [len(array) for array in arrays]
     if len(set(counts)) > 1 or not counts[0]:
-        raise ValueError(f"predict takes as many samples of each input, and some; got {counts}.")
+        raise ValueError(f"There must be as many samples of each input, and some; got {counts}.")
 
 
 def _tensor_of(array: np.ndarray) -> Tensor:

@@ -21,6 +21,7 @@ from ..applications.imagenet_utils import best_labels
 from ..convert.keras_files import is_keras_file
 from ..convert.loading import sha256_of
 from ..engine import Model, Symbol
+from ..engine.model import check_arrays
 from ..models import load_model
 from .causes import Case, explain
 from .comparison import BEHIND_ROUNDING, Comparison, compare, compare_float32, record
@@ -92,13 +93,14 @@ def verify(
     exact = _in_float64(model)
     with ExitStack() as stack:
         reference, notes = _open_reference(model, against, application, keras, stack)
-        if inputs is not None:
+        if isinstance(reference, RunReference):
+            arrays, words = _kept_inputs(reference, inputs), "those of the stored reference"
+        elif inputs is not None:
             arrays, words = [np.asarray(x) for x in exact._arrange(inputs)], "given"
-        elif isinstance(reference, RunReference):
-            arrays, words = reference.arrays, "those of the stored reference"
         else:
             arrays = random_inputs(exact.inputs, image_size, batch_size, seed)
             words = f"random numbers of seed {seed}"
+        check_arrays(arrays, exact.inputs)
         if isinstance(reference, Model):
             reference = record(reference, arrays, _subject(against, reference))
         found = compare(exact, reference.run(arrays), arrays, tolerance)
@@ -107,14 +109,7 @@ def verify(
             kept = (reference.subject, arrays, found.calls, reference.outputs)
             write_reference(save_reference, *kept)
         results, outputs = found.results, reference.outputs
-        if found.rounded is not None:
-            notes += (
-                f"The reference computes {found.rounded} in float32 whatever it is asked for: from "
-                f"there on differences up to {BEHIND_ROUNDING:g} count as equal.",
-            )
-        if found.failure is not None:
-            notes += (f"Behind that layer the model does not run: {found.failure}",)
-        elif float32:
+        if float32 and found.failure is None:
             results = compare_float32(exact.float(), reference.run_float32(arrays), arrays, found)
     if model_inputs is not None:
         given = [np.asarray(x) for x in exact._arrange(model_inputs)]
@@ -122,6 +117,7 @@ def verify(
         results = [*(result for result, _ in unlike), *results]
         divergence = next((d for _, d in unlike if d is not None), divergence)
     shapes = ", ".join("x".join(map(str, array.shape)) for array in arrays)
+    pictures = _seen(pictures, outputs, found.outputs, labels)
     verdict = Verdict(
         reference=reference.subject,
         model=_subject(model, exact),
@@ -129,8 +125,8 @@ def verify(
         layers=tuple(results),
         divergence=divergence,
         unmatched=tuple(found.unmatched),
-        notes=notes,
-        pictures=tuple(_seen(pictures, outputs, found.outputs, labels)),
+        notes=(*notes, *_notes_on(found)),
+        pictures=tuple(pictures),
         versions=_versions() | reference.versions,
         tolerance=tolerance,
     )
@@ -189,6 +185,12 @@ def _versions() -> dict[str, str]:
 # Inputs
 
 
+def _kept_inputs(reference: RunReference, inputs: Any) -> list[np.ndarray]:
+    if inputs is not None:
+        raise ValueError("A stored reference has inputs of its own: leave out the others.")
+    return reference.arrays
+
+
 def random_inputs(
     symbols: Sequence[Symbol], image_size: tuple[int, int], batch_size: int, seed: int
 ) -> list[np.ndarray]:
@@ -241,6 +243,16 @@ def _explain_first(
     peers = [(path, module) for path, module in places_of(model) if [*module.parameters()]]
     case = Case(visit, call, model.data_format, peers, reference.weights(visit.path))
     return explain(case, result, tolerance)
+
+
+def _notes_on(found: Comparison) -> Iterator[str]:
+    if found.rounded is not None:
+        yield (
+            f"The reference computes {found.rounded} in float32 whatever it is asked for: from "
+            f"there on differences up to {BEHIND_ROUNDING:g} count as equal."
+        )
+    if found.failure is not None:
+        yield f"Behind that layer the model does not run: {found.failure}"
 
 
 def _seen(
