@@ -37,7 +37,7 @@ def in_keras_terms(model: Model, whole: bool, by_path: bool) -> Model:
         ValueError: Keras has nothing for some modules; all of them are named.
     """
     view = _View(whole, by_path)
-    found = view.of_model(model, model.name, "")
+    found = view.named(view.of_model(model, model.name, ""))
     if view.problems:
         listed = " ".join(
             f"{what}: {shorten(places, 30)}." for what, places in sorted(view.problems.items())
@@ -60,6 +60,7 @@ _NO_LAYER = (
 _OWN_CLASS = "Classes of your own are named first, by kerastorch.register_layer"
 _CHANGED = "What the layers do is no longer what they were made for"
 _NESTED = "Layers within layers of your own go into legacy .h5 files only"
+_SLASHES = "Keras 3 takes no / in a name, and with _ in its place these are no longer unique"
 _NO_VALUES = "Weights on the meta device have no values"
 
 # Classes that only Keras 2 had.
@@ -87,15 +88,19 @@ class _View:
         if self.whole and type(model) not in (Model, Sequential):
             self.problems[_OWN_CLASS].append(f"{place} ({type(model).__name__})")
         children: dict[str, nn.Module] = {}
+        keys: dict[str, str] = {}
         for name, key in model._keys.items():
             module, shapes = model._modules[key], _shapes(model, key)
             children[key] = self.of_module(
                 module, name, f"{prefix}{name}", shapes, model.data_format
             )
+            if keys.setdefault(self.name_of(name), key) != key:
+                self.problems[_SLASHES].append(f"{prefix}{name}")
         if all(model._modules[key] is child for key, child in children.items()):
             return model
         view = _shallow_copy(model)
         view.__dict__["_modules"] = children
+        view._keys = keys
         view._symbols = [Symbol(shape) for shape in model._plan.shapes]
         view._infer_shapes()
         return view
@@ -111,8 +116,20 @@ class _View:
                 layer = self.of_layer(module, place, shapes)
             else:
                 layer = self.of_torch(module, name, place, shapes, data_format)
-            self.done[module] = layer
+            self.done[module] = self.named(layer)
         return self.done[module]
+
+    def named(self, layer: Layer) -> Layer:
+        """The layer under a name that Keras 3 takes; Keras 2 had `conv1/conv` and the like."""
+        name = self.name_of(layer.name)
+        if name == layer.name:
+            return layer
+        layer = _shallow_copy(layer)
+        layer._name = name
+        return layer
+
+    def name_of(self, name: str) -> str:
+        return name.replace("/", "_") if self.whole else name
 
     def of_layer(self, layer: Layer, place: str, shapes: list[Shape]) -> Layer:
         if not layer.built:

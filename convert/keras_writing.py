@@ -28,7 +28,9 @@ Data = dict[str, Any]
 KERAS_VERSION = "3.15.1"  # whose dialects these are
 
 
-def save_converted(model: Model, filepath: str | PathLike, source: dict[str, Any]) -> None:
+def save_converted(
+    model: Model, filepath: str | PathLike, source: dict[str, Any] | None = None
+) -> None:
     """Saves what came from another file: weights as `.weights.h5`, else the whole model."""
     if _ending(Path(filepath)) == ".weights.h5":
         save_weights(model, filepath)

@@ -14,6 +14,7 @@ import torch
 
 import kerastorch
 from kerastorch.applications import get_record
+from kerastorch.engine.layer import stored_tensors
 from tests import builders, parity
 from tests.oracle.client import Oracle
 from tests.test_fine_tuned import MODELS, structured
@@ -196,3 +197,31 @@ def train(model, inputs, make_optimizer):
         sum((output - 0.3).square().mean() for output in outputs).backward()
         optimizer.step()
     model.eval()
+
+
+# Files of Keras 2 become files of Keras 3
+
+OF_KERAS_2 = {
+    "layers": ("layers_of_keras_2", {}),
+    "functions": ("tensorflow_functions", {}),
+    "names with /": ("application", {"name": "DenseNet121", "input_shape": (45, 38, 3)}),
+}
+
+
+@pytest.mark.parametrize("case", OF_KERAS_2)
+def test_files_of_keras_2_go_to_keras_3(oracles, tmp_path, case):
+    builder, arguments = OF_KERAS_2[case]
+    keras_2, keras_3 = oracles("keras2_side"), oracles("keras_side")
+    keras_2.ask("build", builder=builder, arguments=arguments)
+    keras_2.ask("save", path=str(tmp_path / "old.h5"))
+    model = kerastorch.load_model(tmp_path / "old.h5")
+    inputs = [2 * array for array in parity.random_arrays(model.inputs, batch=2)]
+    expected = keras_2.ask("predict", inputs=inputs)
+    for file in ("whole.keras", "whole.h5"):
+        write(model, tmp_path / file)
+        read_there(keras_3, tmp_path / file)
+        theirs = keras_3.ask("predict", inputs=inputs)
+        assert parity.relative_error(theirs, expected) <= parity.TOLERANCE
+        again = stored_tensors(kerastorch.load_model(tmp_path / file)).values()
+        pairs = zip(again, stored_tensors(model).values(), strict=True)
+        assert all(torch.equal(ours, theirs) for ours, theirs in pairs)

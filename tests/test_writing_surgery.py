@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import kerastorch
 from kerastorch import Input, Layer, Model, Sequential, layers, registration
+from kerastorch.cli import main
 from kerastorch.convert import convert_file
 from tests import parity
 from tests.oracle.client import ROOT
@@ -233,6 +234,41 @@ def test_registered_layers_go_home(oracle, tmp_path, builder):
     assert oracle.ask("state") == state
 
 
+@pytest.mark.usefixtures("_registered_for_one_test")
+def test_layers_within_registered_ones(oracle, tmp_path):
+    """Go into legacy files; the paths of the other formats say which attribute holds them."""
+
+    @kerastorch.register_layer("shop>Block")
+    class Block(Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.first = layers.BatchNormalization()
+            self.dense = layers.Dense(3)
+            self.second = layers.BatchNormalization()
+
+        def build(self, shape):
+            self.gain = nn.Parameter(torch.zeros(shape[-1]))
+            for layer in (self.first, self.dense, self.second):
+                layer(Input(shape[1:]))
+
+        def forward(self, x):
+            return self.second(self.dense(self.first(x * self.gain[:, None, None])))
+
+        def get_config(self):
+            return {"name": self.name, "trainable": self.trainable}
+
+    oracle.ask("build", builder="own_block", arguments={})
+    oracle.ask("save", path=str(tmp_path / "source.h5"))
+    state = oracle.ask("state")
+    model = kerastorch.load_model(tmp_path / "source.h5")
+    model.save(tmp_path / "whole.h5")
+    oracle.ask("open", path=str(tmp_path / "whole.h5"))
+    assert oracle.ask("state") == state
+    for save, file in ((model.save, "x.keras"), (model.save_weights, "x.weights.h5")):
+        with pytest.raises(ValueError, match=r"legacy .h5 files only: block \(Block\)"):
+            save(tmp_path / file)
+
+
 # What Keras does not have
 
 
@@ -289,6 +325,20 @@ def test_classes_that_are_not_registered_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"register_layer: net \(OwnModel\), own \(Own\)"):
         model.save(tmp_path / "x.keras")
     model.save_weights(tmp_path / "x.weights.h5")  # whose layers Keras need not make
+
+
+def test_layers_that_only_keras_2_had_are_named(tmp_path):
+    image = Input((9, 8, 3))
+    model = Model(image, layers.ResizedRandomCrop(5, 4, name="crop")(image))
+    with pytest.raises(ValueError, match="crop .ResizedRandomCrop"):
+        model.save(tmp_path / "x.keras")
+
+
+def test_names_that_only_differ_in_slashes_are_named(tmp_path):
+    image = Input((3,))
+    x = layers.Dense(3, name="a/b")(layers.Dense(3, name="a_b")(image))
+    with pytest.raises(ValueError, match="no longer unique: a/b"):
+        Model(image, x).save(tmp_path / "x.keras")
 
 
 def test_weights_on_the_meta_device_are_named(tmp_path):
@@ -352,6 +402,17 @@ def test_convert_file(oracle, tmp_path):
             else:
                 again = kerastorch.load_model(path)
             assert_same_state(again, model)
+
+
+@pytest.mark.parametrize("file", [*WHOLE, "x.safetensors", "x.weights.h5"])
+def test_the_command_line_converts(tmp_path, capsys, file):
+    model = network()
+    model.save(tmp_path / "source.keras")
+    assert main(["convert", str(tmp_path / "source.keras"), "-o", str(tmp_path / file)]) == 0
+    assert file in capsys.readouterr().out
+    again = network()
+    again.load_weights(tmp_path / file)
+    assert_same_state(again, model)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")

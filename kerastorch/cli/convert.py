@@ -8,6 +8,7 @@ import os
 import torch
 
 from ..convert import convert_file
+from ..convert.keras_writing import save_converted
 from .arguments import add_command
 from .opening import (
     check_no_options_of_named_models,
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         model = convert_file(options.source, options.output)
     else:
         model, _ = open_model(options.source, options)
-        model.save(options.output)
+        save_converted(model, options.output)
     size = os.path.getsize(options.output) / 1e6
     print(
         f"{options.output}: {model.name}, {len(model.layers)} layers, "
