@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+import kerastorch
 from kerastorch import Input, Model, layers
 from kerastorch.config import data_format_scope
 from kerastorch.engine.layout import from_keras_layout, to_keras_layout
+from tests import builders
 
 IMAGE_LAYERS = [
     layers.ActivityRegularization(l1=0.5),
@@ -94,6 +96,23 @@ def test_images_stay_channels_last(model, training):
     images = [output for output in outputs if output.ndim == 4]
     assert len(images) == len(IMAGE_LAYERS) + len(PAIR_LAYERS) - 1
     assert all(image.stride(1) == 1 for image in images)
+
+
+@pytest.mark.parametrize(
+    "builder",
+    [
+        builders.convolutions,
+        builders.poolings,
+        builders.transposed_convolutions,
+        builders.normalisations,
+        builders.sequences,
+        builders.sequential,
+    ],
+)
+def test_models_print_as_torch_prints_modules(builder):
+    model = builder(kerastorch)
+    lines = repr(model).splitlines()
+    assert all(any(f"({name}): " in line for line in lines) for name, _ in model.named_children())
 
 
 def test_layers_are_their_torch_twins():

@@ -60,7 +60,8 @@ class _NamedPadding:
             device,
             dtype,
         )
-        self.padding = padding
+        if isinstance(padding, str):
+            self.padding = padding
 
     def reset_parameters(self) -> None:
         fill_(
@@ -731,6 +732,15 @@ class ConvTranspose2d(Conv2DTranspose, nn.ConvTranspose2d):
         )
         if is_named:  # with output_padding in Keras's sense
             self.padding, self.output_padding = padding, output_padding
+
+    def extra_repr(self) -> str:
+        if self.output_padding is not None:
+            return super().extra_repr()
+        # Torch's own asks for its length.
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}"
+        )
 
     @property
     def use_bias(self) -> bool:
