@@ -9,6 +9,7 @@ from os.path import commonprefix
 from typing import Any
 
 from ..convert.errors import shorten
+from .plain import in_json
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data; what is not finite is `"inf"`, `"-inf"` or `"nan"`."""
-        return {"equal": self.is_equal, **_in_json(asdict(self))}
+        return {"equal": self.is_equal, **in_json(asdict(self))}
 
     def __str__(self) -> str:
         lines = [self.heading]
@@ -191,11 +192,3 @@ class Difference:
             lines.append(f"  {layers} ({class_name})" if class_name else f"  {layers}")
             lines += [f"    {line}" for line in description.splitlines()]
         return "\n".join(lines)
-
-
-def _in_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _in_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_json(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .plain import in_json
+
 TOLERANCE = 1e-12  # in float64, relative to the largest value of a layer's output
 
 
@@ -109,15 +111,6 @@ class Subject:
     parameters: int | None = None
 
 
-def _in_json(value: Any) -> Any:
-    """The same with texts for numbers that JSON does not have: `nan`, `inf`."""
-    if isinstance(value, dict):
-        return {key: _in_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_json(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
 @dataclass(frozen=True)
 class Verdict:
     """Whether two models are the same, layer by layer; it prints as a few lines.
@@ -168,7 +161,7 @@ class Verdict:
         for picture in content["pictures"]:
             del picture["png"]
         content = {"equal": self.is_equal, "largest_error": self.largest_error, **content}
-        return _in_json(content)
+        return in_json(content)
 
     def __str__(self) -> str:
         if self.model.name == self.reference.name:
