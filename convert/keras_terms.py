@@ -22,7 +22,7 @@ from .errors import shorten
 from .rules import is_ours, rules_for
 
 
-def in_keras_terms(model: Model, whole: bool, by_path: bool) -> Model:
+def in_keras_terms(model: Model, whole: bool) -> Model:
     """A view of the model in which each module is a layer that Keras has, too.
 
     Layers are shared with the model, and so are the tensors of the layers that stand for modules of
@@ -31,12 +31,11 @@ def in_keras_terms(model: Model, whole: bool, by_path: bool) -> Model:
     Args:
         model: the model, which stays as it is.
         whole: whether Keras is to make the layers, not only to fill them.
-        by_path: whether weights are stored under paths of class names.
 
     Raises:
         ValueError: Keras has nothing for some modules; all of them are named.
     """
-    view = _View(whole, by_path)
+    view = _View(whole)
     found = view.named(view.of_model(model, model.name, ""))
     if view.problems:
         listed = " ".join(
@@ -59,7 +58,6 @@ _NO_LAYER = (
 )
 _OWN_CLASS = "Classes of your own are named first, by kerastorch.register_layer"
 _CHANGED = "What the layers do is no longer what they were made for"
-_NESTED = "Layers within layers of your own go into legacy .h5 files only"
 _SLASHES = "Keras 3 takes no / in a name, and with _ in its place these are no longer unique"
 _NO_VALUES = "Weights on the meta device have no values"
 
@@ -78,9 +76,8 @@ _PAIRS = [
 
 
 class _View:
-    def __init__(self, whole: bool, by_path: bool):
+    def __init__(self, whole: bool):
         self.whole = whole
-        self.by_path = by_path
         self.done: dict[nn.Module, Layer] = {}  # a shared layer stays one
         self.problems: dict[str, list[str]] = defaultdict(list)
 
@@ -165,12 +162,8 @@ class _View:
             return _NO_VALUES, kind
         if isinstance(layer, _NOT_IN_KERAS_3):
             return _NO_LAYER, kind
-        if is_ours(type(layer)):
-            return None
-        if self.whole and layer._registered_name is None:
+        if self.whole and not is_ours(type(layer)) and layer._registered_name is None:
             return _OWN_CLASS, kind
-        if self.by_path and any("." in key for key in expected):
-            return _NESTED, kind
         return None
 
     def of_torch(

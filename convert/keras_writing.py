@@ -19,7 +19,7 @@ from .call_values import encode
 from .config import layer_config, to_json
 from .hdf5_writing import Array, Group, write_hdf5
 from .keras_terms import in_keras_terms
-from .matching import keras_layers, layers_by_path, leaves_by_place, tensor_of
+from .matching import keras_layers, layers_by_path, leaves_by_place, places_by_path, tensor_of
 from .rules import Rule, rules_for
 from .safetensors_files import save_safetensors
 
@@ -50,9 +50,9 @@ def save_model(
         case ".safetensors":
             save_safetensors(model, path, source)
         case ".keras":
-            _write_archive(in_keras_terms(model, whole=True, by_path=True), path)
+            _write_archive(in_keras_terms(model, whole=True), path)
         case ".h5":
-            _write_legacy_model(in_keras_terms(model, whole=True, by_path=False), path)
+            _write_legacy_model(in_keras_terms(model, whole=True), path)
         case _:
             raise ValueError(
                 f"Whole models are saved as .keras, .h5 or .safetensors; {path.name!r} ends "
@@ -67,11 +67,9 @@ def save_weights(model: Model, filepath: str | PathLike) -> None:
         case ".safetensors":
             save_safetensors(model, path)
         case ".weights.h5":
-            groups = _groups_by_path(in_keras_terms(model, whole=False, by_path=True), once=True)
+            groups = _groups_by_path(in_keras_terms(model, whole=False), once=True)
         case ".h5":
-            groups = _legacy_groups(
-                in_keras_terms(model, whole=False, by_path=False), "/", once=True
-            )
+            groups = _legacy_groups(in_keras_terms(model, whole=False), "/", once=True)
         case _:
             raise ValueError(
                 f"Weights are saved as .weights.h5, .h5 or .safetensors; {path.name!r} ends "
@@ -107,20 +105,19 @@ def _write_archive(model: Model, path: Path) -> None:
 def _groups_by_path(model: Model, once: bool) -> dict[str, Group]:
     groups = {"layers": Group()}
     for path, layer in layers_by_path(model, once).items():
-        arrays = {
-            str(number): _stored(_array(layer, rule))
-            for number, rule in enumerate(rules_for(layer))
-        }
-        groups[f"{path}/vars"] = Group({"name": layer.name}, arrays)
+        for rule, (place, number) in zip(
+            rules_for(layer), places_by_path(layer, path), strict=True
+        ):
+            within = place[len(path) + 1 :].replace("/", ".")
+            name = layer.get_submodule(within).name
+            group = groups.setdefault(f"{place}/vars", Group({"name": name}))
+            array = _array(layer, rule)
+            group.arrays[str(number)] = Array(array, array.dtype)
     return groups
 
 
 def _array(layer: Layer, rule: Rule) -> Tensor:
     return rule.to_keras(tensor_of(layer, rule.key).detach())
-
-
-def _stored(array: Tensor) -> Array:
-    return Array(array, array.dtype)
 
 
 # Legacy files

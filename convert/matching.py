@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from .errors import KerasFileError, mismatch
 from .keras_1 import arrays_in_keras_2
 from .keras_files import KerasFile, StoredArray, StoredLayer
 from .report import LoadReport
-from .rules import Rule, rules_for
+from .rules import Rule, is_ours, rules_for
 
 
 class Assignment(NamedTuple):
@@ -161,15 +161,44 @@ def _walk_paths(
             yield path, layer
 
 
+def places_by_path(layer: Layer, path: str) -> list[tuple[str, int]]:
+    """Where each array of a layer lies in Keras 3's files: the path and the number there.
+
+    Layers within a user's own have the attributes that hold them in their paths.
+    """
+    within: dict[str, tuple[str, int]] = {}
+    for name, child in layer.named_children() if not is_ours(type(layer)) else ():
+        if isinstance(child, Layer):
+            places = places_by_path(child, f"{path}/{name}")
+            keys = [f"{name}.{rule.key}" for rule in rules_for(child)]
+            within.update(zip(keys, places, strict=True))
+    numbers = count()
+    return [within.get(rule.key) or (path, next(numbers)) for rule in rules_for(layer)]
+
+
 def _pair_by_path(model: Model, file: KerasFile) -> Pairing:
-    layers = layers_by_path(model)
     stored = {layer.name: layer for layer in file.layers}
-    return Pairing(
-        "path",
-        [(layer, stored[path]) for path, layer in layers.items() if path in stored],
-        [f"{layer.name} ({path})" for path, layer in layers.items() if path not in stored],
-        [path for path in stored if path not in layers],
-    )
+    found = Pairing("path", [], [], [])
+    used: set[str] = set()
+    for path, layer in layers_by_path(model).items():
+        places = places_by_path(layer, path)
+        paths = {place for place, _ in places}
+        used |= paths
+        if not paths <= stored.keys():
+            found.missing.append(f"{layer.name} ({path})")
+        elif paths == {path}:
+            found.pairs.append((layer, stored[path]))
+        else:
+            found.pairs.append((layer, _joined(path, places, stored)))
+    return found._replace(unexpected=[path for path in stored if path not in used])
+
+
+def _joined(
+    path: str, places: list[tuple[str, int]], stored: dict[str, StoredLayer]
+) -> StoredLayer:
+    """The arrays of a layer and of those within it as one."""
+    arrays = [stored[place].arrays[number:][:1] for place, number in places]
+    return StoredLayer(path, tuple(array for some in arrays for array in some))
 
 
 def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:

@@ -236,7 +236,7 @@ def test_registered_layers_go_home(oracle, tmp_path, builder):
 
 @pytest.mark.usefixtures("_registered_for_one_test")
 def test_layers_within_registered_ones(oracle, tmp_path):
-    """Go into legacy files; the paths of the other formats say which attribute holds them."""
+    """In `.keras` their paths say which attributes hold them."""
 
     @kerastorch.register_layer("shop>Block")
     class Block(Layer):
@@ -258,15 +258,13 @@ def test_layers_within_registered_ones(oracle, tmp_path):
             return {"name": self.name, "trainable": self.trainable}
 
     oracle.ask("build", builder="own_block", arguments={})
-    oracle.ask("save", path=str(tmp_path / "source.h5"))
     state = oracle.ask("state")
-    model = kerastorch.load_model(tmp_path / "source.h5")
-    model.save(tmp_path / "whole.h5")
-    oracle.ask("open", path=str(tmp_path / "whole.h5"))
-    assert oracle.ask("state") == state
-    for save, file in ((model.save, "x.keras"), (model.save_weights, "x.weights.h5")):
-        with pytest.raises(ValueError, match=r"legacy .h5 files only: block \(Block\)"):
-            save(tmp_path / file)
+    for source in WHOLE:
+        oracle.ask("save", path=str(tmp_path / source))
+    for source in WHOLE:
+        model = kerastorch.load_model(tmp_path / source)
+        assert_goes_home(oracle, tmp_path, model)
+        assert oracle.ask("state") == state
 
 
 # What Keras does not have
