@@ -398,8 +398,8 @@ def test_files_of_other_kinds(tmp_path):
     for open_file in (kerastorch.load_model, make_model().load_weights):
         with refusal("notes.txt"):
             open_file(tmp_path / "notes.txt")
-    with refusal(".safetensors", "little.h5"):
-        make_model().save_weights(tmp_path / "little.h5")
+    with refusal(".safetensors", "little.pt"):
+        make_model().save_weights(tmp_path / "little.pt")
 
 
 def test_unsupported_layers_are_listed_all_at_once(tmp_path):
