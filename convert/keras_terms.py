@@ -86,10 +86,10 @@ class _View:
             self.problems[_OWN_CLASS].append(f"{place} ({type(model).__name__})")
         children: dict[str, nn.Module] = {}
         keys: dict[str, str] = {}
+        shapes = _shapes_by_key(model)
         for name, key in model._keys.items():
-            module, shapes = model._modules[key], _shapes(model, key)
             children[key] = self.of_module(
-                module, name, f"{prefix}{name}", shapes, model.data_format
+                model._modules[key], name, f"{prefix}{name}", shapes.get(key, []), model.data_format
             )
             if keys.setdefault(self.name_of(name), key) != key:
                 self.problems[_SLASHES].append(f"{prefix}{name}")
@@ -144,22 +144,17 @@ class _View:
 
     def _problem(self, layer: Layer) -> tuple[str, str] | None:
         """What Keras has nothing for in a layer, and a word on the layer."""
+        wrapped = _wrapped(layer)
+        if wrapped:
+            return wrapped
         kind = type(layer).__name__
         tensors = stored_tensors(layer)
         expected = {rule.key for rule in rules_for(layer)}
-        if any(is_parametrized(module) for module in layer.modules()):
-            return _PARAMETRIZED, kind.removeprefix("Parametrized")
-        if any(map(_is_adapter, layer.modules())):
-            return _ADAPTER, kind
-        if any(key.endswith(("_orig", "_mask")) for key in tensors.keys() - expected):
-            return _PRUNED, kind
         if is_ours(type(layer)) and expected != tensors.keys():
             return _CHANGED, f"{kind}: {', '.join(sorted(expected ^ tensors.keys()))}"
         changed = [name for name, argument in _PAIRS if _differ(layer, name, argument)]
         if is_ours(type(layer)) and changed:
             return _CHANGED, f"{kind}: {', '.join(changed)}"
-        if any(tensor.is_meta for tensor in tensors.values()):
-            return _NO_VALUES, kind
         if isinstance(layer, _NOT_IN_KERAS_3):
             return _NO_LAYER, kind
         if self.whole and not is_ours(type(layer)) and layer._registered_name is None:
@@ -169,40 +164,46 @@ class _View:
     def of_torch(
         self, module: nn.Module, name: str, place: str, shapes: list[Shape], data_format: str
     ) -> Layer:
+        stand_in = layers.Identity(name=name)  # so that the rest is looked at, too
         if type(module) is nn.Sequential:
-            return self._of_sequence(module, name, place, shapes, data_format)
+            if not len(module):
+                return stand_in
+            return self._of_sequence(module, name, place, shapes, data_format) or stand_in
+        wrapped = _wrapped(module)
+        if wrapped:
+            what, detail = wrapped
+            self.problems[what].append(f"{place} ({detail})")
+            return stand_in
+        kind = type(module).__name__
         make = _OF_TORCH.get(type(module))
-        detail = type(module).__name__
-        if _is_adapter(module):
-            self.problems[_ADAPTER].append(f"{place} ({detail})")
-        elif is_parametrized(module):
-            self.problems[_PARAMETRIZED].append(f"{place} ({detail.removeprefix('Parametrized')})")
-        elif any(key.endswith("_orig") for key in stored_tensors(module)):
-            self.problems[_PRUNED].append(f"{place} ({detail})")
-        elif make is None:
-            self.problems[_NO_LAYER].append(f"{place} ({detail})")
-        else:
-            try:
-                (shape,) = shapes
-                with data_format_scope(data_format), torch.device("meta"):
-                    return _with_tensors_of(module, name, *make(module, shape, data_format))
-            except ValueError as error:
-                self.problems[_NO_LAYER].append(f"{place} ({detail}: {error})")
-        return layers.Identity(name=name)  # so that the rest is looked at, too
+        if make is None or len(shapes) != 1:
+            self.problems[_NO_LAYER].append(f"{place} ({kind})")
+            return stand_in
+        try:
+            with data_format_scope(data_format), torch.device("meta"):
+                return _with_tensors_of(module, name, *make(module, shapes[0], data_format))
+        except ValueError as error:
+            self.problems[_NO_LAYER].append(f"{place} ({kind}: {error})")
+            return stand_in
 
     def _of_sequence(
         self, sequence: nn.Sequential, name: str, place: str, shapes: list[Shape], data_format: str
-    ) -> Layer:
+    ) -> Layer | None:
+        """The Sequential for one of torch's; None where what is in it has no layers."""
         with data_format_scope(data_format):
             symbol = InputLayer(batch_shape=shapes[0], name=f"{name}_input").output
             stack: list[Any] = [symbol]
             for key, module in sequence.named_children():
-                place_within = f"{place}.{key}"
                 layer = self.of_module(
-                    module, f"{name}_{key}", place_within, [symbol.shape], data_format
+                    module, f"{name}_{key}", f"{place}.{key}", [symbol.shape], data_format
                 )
-                symbol = layer(symbol)
                 stack.append(layer)
+                try:
+                    symbol = layer(symbol)
+                except ValueError:
+                    if self.problems:  # it may well be that something else belongs in front of it
+                        return None
+                    raise
             return Sequential(stack, name=name)
 
 
@@ -213,13 +214,28 @@ def _shallow_copy(module: nn.Module) -> Any:
     return twin
 
 
-def _shapes(model: Model, key: str) -> list[Shape]:
-    """The shapes of what a child first takes."""
+def _shapes_by_key(model: Model) -> dict[str, list[Shape]]:
+    """The shapes of what each child first takes."""
     plan = model._plan
-    step = next((step for step in plan.steps if step.key == key), None)
-    if step is None:
-        return []
-    return flatten_shapes([map_structure(plan.shapes.__getitem__, a) for a in step.arguments])
+    return {
+        step.key: flatten_shapes(map_structure(plan.shapes.__getitem__, list(step.arguments)))
+        for step in reversed(plan.steps)
+    }
+
+
+def _wrapped(module: nn.Module) -> tuple[str, str] | None:
+    """What keeps a module's weights from being plain ones, and a word on the module."""
+    kind = type(module).__name__
+    tensors = stored_tensors(module)
+    if any(map(is_parametrized, module.modules())):
+        return _PARAMETRIZED, kind.removeprefix("Parametrized")
+    if any(map(_is_adapter, module.modules())):
+        return _ADAPTER, kind
+    if any(key.endswith("_mask") and f"{key[:-5]}_orig" in tensors for key in tensors):
+        return _PRUNED, kind
+    if any(tensor.is_meta for tensor in tensors.values()):
+        return _NO_VALUES, kind
+    return None
 
 
 def _is_adapter(module: nn.Module) -> bool:
@@ -243,6 +259,9 @@ def _with_tensors_of(module: nn.Module, name: str, layer: Layer, shape: Shape) -
     layer._name = name
     if not layer.built:
         layer._build_once([shape])
+    differing = stored_tensors(module).keys() ^ stored_tensors(layer).keys()
+    if differing:
+        raise ValueError(f"it differs in {', '.join(sorted(differing))}")
     for key, parameter in module._parameters.items():
         layer._parameters[key] = parameter
     for key, buffer in module._buffers.items():

@@ -145,7 +145,10 @@ def _legacy_groups(model: Model, root: str, once: bool) -> dict[str, Group]:
     }
     groups = {root: Group(attributes)}
     for layer in found:
-        arrays = dict(_legacy_arrays(layer, once))
+        found_arrays = list(_legacy_arrays(layer, once))
+        arrays = dict(found_arrays)
+        if len(arrays) < len(found_arrays):
+            raise ValueError(f"Two weights in {layer.name!r} have one name in legacy files.")
         groups[f"{root}/{layer.name}"] = Group({"weight_names": list(arrays)}, arrays)
     return groups
 
