@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import peft
 import pytest
@@ -15,6 +16,7 @@ import kerastorch
 from kerastorch import Input, Layer, Model, Sequential, layers, registration
 from kerastorch.cli import main
 from kerastorch.convert import convert_file
+from kerastorch.convert.hdf5_writing import Array, Group, write_hdf5
 from tests import parity
 from tests.oracle.client import ROOT
 from tests.test_loading import assert_same_state
@@ -385,6 +387,41 @@ def test_other_endings_are_refused(tmp_path, method, file):
 
 
 # The files themselves
+
+
+def test_hdf5_holds_what_was_given(tmp_path):
+    """Of any type, size and order in memory, also more than is written at once."""
+    wide = torch.randn(2_100, 1_100)
+    tensors = {
+        "transposed": wide.t(),
+        "in/groups": torch.randn(3, 4, 5).permute(2, 0, 1)[1:, ::2],
+        "scalar": torch.tensor(7),
+        "none": torch.empty(0, 3),
+        "half": torch.randn(5).half(),
+        "flags": torch.tensor([True, False]),
+    }
+    names = [f"{number}_{'x' * 90}" for number in range(1_500)]
+    arrays = {name: Array(tensor, tensor.dtype) for name, tensor in tensors.items()}
+    groups = {
+        "/": Group({"names": names, "nothing": [], "text": "é" * 70_000}),
+        "a/b": Group({}, arrays),
+        "a": Group({}, {"brain": Array(wide[0].bfloat16(), torch.bfloat16)}),
+        "a/c": Group({}, {"wider": Array(wide[0].bfloat16(), torch.float32)}),
+    }
+    with open(tmp_path / "x.h5", "wb") as file:
+        write_hdf5(file, groups)
+    with h5py.File(tmp_path / "x.h5") as file:
+        for name, tensor in tensors.items():
+            found = file["a/b"][name]
+            assert found.dtype == tensor.numpy().dtype
+            assert np.array_equal(found[()], tensor.numpy()), name
+        assert np.array_equal(file["a/c/wider"][()], wide[0].bfloat16().float().numpy())
+        brain = file["a/brain"][()].view("i2")
+        assert np.array_equal(brain, wide[0].bfloat16().view(torch.int16).numpy())
+        parts = [file.attrs[f"names{part}"] for part in range(3)]
+        assert [name.decode() for part in parts for name in part] == names
+        assert len(file.attrs["nothing"]) == 0
+        assert file.attrs["text"] == "é" * 70_000
 
 
 def test_long_names(oracle, tmp_path):
