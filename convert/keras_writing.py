@@ -137,17 +137,17 @@ def _write_legacy_model(model: Model, path: Path) -> None:
 
 def _legacy_groups(model: Model, root: str, once: bool) -> dict[str, Group]:
     """A group a layer, those without weights too; a model within is one group."""
-    found = list(keras_layers(model))
+    children = list(keras_layers(model))
     attributes: dict[str, str | list[str]] = {
-        "layer_names": [layer.name for layer in found],
+        "layer_names": [layer.name for layer in children],
         "backend": "tensorflow",
         "keras_version": KERAS_VERSION,
     }
     groups = {root: Group(attributes)}
-    for layer in found:
-        found_arrays = list(_legacy_arrays(layer, once))
-        arrays = dict(found_arrays)
-        if len(arrays) < len(found_arrays):
+    for layer in children:
+        found = list(_legacy_arrays(layer, once))
+        arrays = dict(found)
+        if len(arrays) < len(found):
             raise ValueError(f"Two weights in {layer.name!r} have one name in legacy files.")
         groups[f"{root}/{layer.name}"] = Group({"weight_names": list(arrays)}, arrays)
     return groups
@@ -158,7 +158,10 @@ def _legacy_arrays(layer: Layer, once: bool) -> Iterator[tuple[str, Array]]:
     is_model = isinstance(layer, Model)
     parts = list(leaves_by_place(layer)) if is_model else [(layer.name, layer)]
     if once:
-        parts = list({part: (place, part) for place, part in reversed(parts)}.values())[::-1]
+        first_places: dict[Layer, str] = {}
+        for place, part in parts:
+            first_places.setdefault(part, place)
+        parts = [(place, part) for part, place in first_places.items()]
     found = [(place, part, rule) for place, part in parts for rule in rules_for(part)]
     if layer.trainable or isinstance(layer, Sequential):  # whose own mode Keras does not restore
         found.sort(key=lambda entry: not _is_trained(*entry[1:]))

@@ -72,6 +72,7 @@ def assert_equal_in_keras(oracle, ours, inputs, state=None):
 
 # The architectures
 
+
 # Those that `make test` writes, one of each family; `make matrix` writes their larger sisters too.
 QUICK = ["MobileNet", "DenseNet121", "InceptionV3", "MobileNetV2", "VGG16", "InceptionResNetV2"]
 QUICK += ["Xception", "NASNetMobile", "ResNet50", "ResNet50V2"]
@@ -80,10 +81,10 @@ NAMES = [get_record(name).keras_name for name in kerastorch.list_models()]
 
 def quick_formats(name):
     """The formats that `make test` writes an architecture in."""
-    turn = QUICK.index(name) if name in QUICK else None
-    if turn is None:
+    if name not in QUICK:
         return []
-    return FORMATS if turn == 0 else [FORMATS[turn % len(FORMATS)]]
+    turn = QUICK.index(name)
+    return [FORMATS[turn % len(FORMATS)]] if turn else FORMATS
 
 
 def cells():
