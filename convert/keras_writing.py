@@ -155,14 +155,8 @@ def _legacy_groups(model: Model, root: str, once: bool) -> dict[str, Group]:
 
 def _legacy_arrays(layer: Layer, once: bool) -> Iterator[tuple[str, Array]]:
     """A layer's arrays by their paths in its group: those that are trained first."""
-    is_model = isinstance(layer, Model)
-    parts = list(leaves_by_place(layer)) if is_model else [(layer.name, layer)]
-    if once:
-        first_places: dict[Layer, str] = {}
-        for place, part in parts:
-            first_places.setdefault(part, place)
-        parts = [(place, part) for part, place in first_places.items()]
-    found = [(place, part, rule) for place, part in parts for rule in rules_for(part)]
+    parts = leaves_by_place(layer, once) if isinstance(layer, Model) else {layer.name: layer}
+    found = [(place, part, rule) for place, part in parts.items() for rule in rules_for(part)]
     if layer.trainable or isinstance(layer, Sequential):  # whose own mode Keras does not restore
         found.sort(key=lambda entry: not _is_trained(*entry[1:]))
     for place, part, rule in found:

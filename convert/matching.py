@@ -214,7 +214,7 @@ def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:
         if set(names) == set(renamed):
             pairs = [(layer, renamed[layer.name]) for layer in layers]
             return _open_nested("name", pairs)._replace(epsilon=older.epsilon)
-    leaves = {layer.name: layer for layer in _leaves(model)}
+    leaves = {layer.name: layer for layer in leaves_by_place(model).values()}
     if set(leaves) == set(stored_names):  # Keras 1 stored the layers of models within one by one.
         return Pairing("name", [(leaves[layer.name], layer) for layer in file.layers], [], [])
     if len(layers) == len(file.layers):
@@ -229,7 +229,7 @@ def _pair_by_name_or_order(model: Model, file: KerasFile) -> Pairing:
 def _pair_layers_of_one_name(model: Model, file: KerasFile) -> Pairing:
     """The layers that stand under the same name on both sides, as Keras's `by_name=True`."""
     if file.by_path:
-        layers = _by_name(_leaves(model))
+        layers = _by_name(leaves_by_place(model).values())
         stored = _by_name(file.layers, "layer_name")
         if None in stored:
             raise KerasFileError(
@@ -275,7 +275,7 @@ def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
 
     Where Keras made the layer in a Sequential, the names of the models around it come first.
     """
-    layers = dict(leaves_by_place(model))
+    layers = leaves_by_place(model)
     places: dict[str, list[str]] = {}
     for place, layer in layers.items():
         places.setdefault(layer.name, []).append(place)
@@ -295,11 +295,27 @@ def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
     )
 
 
-def leaves_by_place(model: Model, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """The layers within that have weights, under the names of the models around them and theirs."""
+def leaves_by_place(model: Model, once: bool = True) -> dict[str, Layer]:
+    """The layers within that have weights, under the names of the models around them and theirs.
+
+    A layer in several places stands at the first, unless it is not to stand only once.
+    """
+    leaves: dict[str, Layer] = {}
+    for place, layer in _walk_places(model, ""):
+        if leaves.setdefault(place, layer) is not layer:
+            raise KerasFileError(f"Two layers stand at {place!r}: they cannot be told by name.")
+    if not once:
+        return leaves
+    first_places: dict[Layer, str] = {}
+    for place, layer in leaves.items():
+        first_places.setdefault(layer, place)
+    return {place: layer for layer, place in first_places.items()}
+
+
+def _walk_places(model: Model, prefix: str) -> Iterator[tuple[str, Layer]]:
     for layer in keras_layers(model):
         if isinstance(layer, Model):
-            yield from leaves_by_place(layer, f"{prefix}{layer.name}/")
+            yield from _walk_places(layer, f"{prefix}{layer.name}/")
         elif rules_for(layer):
             yield f"{prefix}{layer.name}", layer
 
@@ -336,13 +352,8 @@ def keras_layers(model: Model) -> Iterator[Layer]:
         yield layer
 
 
-def _leaves(model: Model) -> Iterator[Layer]:
-    """The layers within that have weights, also those of models within."""
-    return (layer for _, layer in leaves_by_place(model))
-
-
 def _has_weights(layer: Layer) -> bool:
-    return any(True for _ in _leaves(layer)) if isinstance(layer, Model) else bool(rules_for(layer))
+    return bool(leaves_by_place(layer) if isinstance(layer, Model) else rules_for(layer))
 
 
 def tensor_of(layer: Layer, key: str) -> Tensor:

@@ -197,6 +197,21 @@ def test_channels_first(oracle, tmp_path):
         assert_same_state(kerastorch.load_model(tmp_path / file), model)
 
 
+@pytest.mark.parametrize("file", ["x.weights.h5", "x.h5"])
+def test_weights_of_a_layer_in_two_models_within(tmp_path, file):
+    """Are stored once, and loaded where the layer is one, too."""
+    vector, dense = Input((3,)), layers.Dense(3, name="shared")
+    inputs = [Input((3,)) for _ in range(3)]
+    left, right = (Model(x, dense(x), name=name) for name, x in zip("ab", inputs, strict=False))
+    both = Model(inputs[2], layers.Add()([left(inputs[2]), right(inputs[2])]), name="both")
+    model = Model(vector, both(vector))
+    model.save_weights(tmp_path / file)
+    before = dense.weight.detach().clone()
+    nn.init.zeros_(dense.weight)
+    assert model.load_weights(tmp_path / file).is_complete
+    assert torch.equal(dense.weight, before)
+
+
 # Layers of a user's own
 
 
