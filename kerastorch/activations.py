@@ -268,6 +268,7 @@ _FUNCTIONS = {
     )
 }
 _BY_NAME = {**_FUNCTIONS, "swish": silu, "hard_swish": hard_silu}
+NAMES = frozenset(_BY_NAME)
 
 
 def get(identifier: str | dict | Callable | None) -> Callable:

@@ -256,6 +256,8 @@ def test_wrong_preprocessing_is_named(files, keras, tmp_path, mode, kind):
     ("writer", "builder"),
     [
         ("keras_side", "nested"),
+        ("keras_side", "sequential"),
+        ("keras_side", "resizings"),
         ("keras_side", "arithmetic"),
         ("keras_side", "towers"),
         ("keras2_side", "stacked"),
@@ -271,15 +273,87 @@ def test_models_of_all_shapes(tmp_path, writer, builder):
     assert all(result.error_float32 < 1e-4 for result in verdict.layers)
 
 
-def test_a_model_that_stops_behind_a_mistake(files):
+@pytest.mark.parametrize("file", ["whole.keras", "kept.safetensors"])
+def test_a_model_that_stops_behind_a_mistake(files, keras, file):
     model = kerastorch.load_model(files / "whole.keras")
     model.get_layer("base").largest = nn.MaxPool2d(3, 2)
-    verdict = verify(model, files / "kept.safetensors")
+    verdict = verify(model, files / file, keras=keras)
     assert (verdict.divergence.layer.path, verdict.divergence.causes[0].kind) == (
         "base/largest",
         "padding",
     )
-    assert "does not run" in verdict.notes[0]
+    assert "does not run" in " ".join(verdict.notes)
+
+
+def strides(base, model):
+    base.get_layer("average").stride = (1, 1)
+
+
+def weights_and_epsilon(base, model):
+    layer = base.get_layer("stem_bn")
+    layer.eps = layer.epsilon = 2e-5
+    with torch.no_grad():
+        layer.bias[2] += 0.5
+
+
+def missing_layer(base, model):
+    base.stem_bn = nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("plant", "path", "kind", "text"),
+    [
+        (strides, "base/average", "arguments", "strides ([2, 2], here [1, 1])"),
+        (weights_and_epsilon, "base/stem_bn", "arguments", "1 of 8 values of bias"),
+        (missing_layer, "base/stem_bn", "another layer", "a BatchNormalization here"),
+    ],
+)
+def test_the_file_tells_what_no_usual_mistake_explains(files, keras, plant, path, kind, text):
+    model = kerastorch.load_model(files / "whole.keras")
+    plant(model.get_layer("base"), model)
+    verdict = verify(model, files / "whole.keras", keras=keras, float32=False)
+    assert verdict.divergence.layer.path == path
+    assert [cause.kind for cause in verdict.divergence.causes] == [kind]
+    assert text in verdict.divergence.causes[0].explanation
+
+
+def test_what_comes_and_goes_has_no_other_cause(files):
+    model = kerastorch.load_model(files / "whole.keras")
+    model.get_layer("base").get_layer("one").register_forward_hook(lambda *call: call[2] * 2)
+    verdict = verify(model, files / "kept.safetensors")
+    assert [cause.kind for cause in verdict.divergence.causes] == ["not repeatable"]
+
+
+def test_numbers_in_names_may_differ(tmp_path, keras):
+    """The second model of a session continues the numbers of the first."""
+    with Oracle() as oracle:
+        oracle.ask("build", builder="fine_tuned", arguments={}, floatx="float32")
+        oracle.ask("save", path=str(tmp_path / "model.keras"))
+    model = kerastorch.load_model(tmp_path / "model.keras")
+    config = json.loads(json.dumps(model.get_config()).replace('"conv2d"', '"conv2d_7"'))
+    other = kerastorch.Model.from_config(config)
+    other.load_state_dict(dict(zip(other.state_dict(), model.state_dict().values(), strict=True)))
+    assert other.get_layer("conv2d_7")
+    verdict = verify(other, tmp_path / "model.keras", keras=keras)
+    assert verdict.is_equal, verdict
+    assert "names of the layers differ" in verdict.notes[0]
+
+
+def test_pictures_of_whole_numbers(files, keras):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
+    assert verify(files / "whole.keras", inputs=pixels, keras=keras).is_equal
+
+
+def test_code_in_a_reference_is_not_run(files, tmp_path):
+    """Keras 2 would run it, and Keras 3 from legacy files."""
+    marker = tmp_path / "marker"
+    with Oracle("keras2_side") as oracle:
+        oracle.ask("build", builder="with_code", arguments={"path": str(marker)})
+        oracle.ask("save", path=str(tmp_path / "hostile.h5"))
+    marker.unlink()  # the builder has run it
+    with pytest.raises(KerasFileError, match="Lambda"):
+        verify(files / "whole.keras", tmp_path / "hostile.h5")
+    assert not marker.exists()
 
 
 def test_two_models_here(files):

@@ -10,23 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..engine import Model
-from ..layers import BatchNormalization
-from .reference import Call, RunReference, Subject
-from .verdict import LayerResult
-from .watching import Visit, run_watched, to_array
+from ..engine import InputLayer, Model
+from ..engine.layer import keras_class
+from ..engine.structure import flatten
+from .reference import Call, Expected, RunReference
+from .verdict import LayerResult, Subject
+from .watching import Visit, places_of, run_watched, to_array, to_tensor
 
-# Relative differences that float32 explains: in a layer, and in all behind it.
+# TensorFlow computes these in float32 whatever it is asked for, which explains such a difference.
+ROUNDED_CLASSES = ("CenterCrop", "Resize", "Resizing", "UpSampling2D")
+ROUNDED_FUNCTIONS = "tf.image."
 ROUNDING = 1e-6
-BEHIND_ROUNDING = 1e-4
+BEHIND_ROUNDING = 1e-4  # where the reference's own values cannot take the place of ours
 
-
-def is_rounded(call: Call) -> bool:
-    """Whether all that a layer gives is exact in float32, as TensorFlow resizes images."""
-    return all(
-        np.array_equal(expected.values, expected.values.astype(np.float32), equal_nan=True)
-        for expected in call.outputs
-    )
+# Sums, in which values can cancel: what is left is to be measured by what goes in.
+SUMS = (
+    "Add", "Average", "AveragePooling1D", "AveragePooling2D", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "Mean", "Subtract", "Sum",
+)  # fmt: skip
 
 
 @dataclass
@@ -34,65 +35,127 @@ class Comparison:
     """What came of running a model beside a reference in float64.
 
     Attributes:
+        names: the reference's path for each of the model's.
         results: a result for each call of a layer that both ran, in the model's order.
         calls: the reference's calls, sampled, in its order.
         first: the result of the first layer that differs, its call, and the reference's.
         unmatched: the paths of layers that only one side ran.
         outputs: the model's outputs, in Keras's layout.
-        rounded: the first layer that the reference computes in float32, whatever it is asked for.
+        rounded: the layers that the reference computes in float32.
         failure: why the model did not run to its end behind the first layer that differs.
     """
 
+    names: dict[str, str]
     results: list[LayerResult] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     first: tuple[LayerResult, Visit, Call] | None = None
     unmatched: list[str] = field(default_factory=list)
     outputs: list[np.ndarray] = field(default_factory=list)
-    rounded: str | None = None
+    rounded: list[str] = field(default_factory=list)
     failure: str | None = None
 
 
-def compare(model: Model, calls: Iterator[Call], arrays: list, tolerance: float) -> Comparison:
+def compare(
+    model: Model, names: dict[str, str], calls: Iterator[Call], arrays: list, tolerance: float
+) -> Comparison:
     """Runs a model and takes the reference's calls as it goes, so that few values are kept.
 
     Args:
         model: the model, in float64 and in evaluation mode.
+        names: the reference's path for each of the model's, see `pair_paths`.
         calls: the reference's calls for the same inputs.
         arrays: the inputs in Keras's layout.
         tolerance: the largest relative difference of layers that count as equal.
     """
-    found = Comparison()
+    found = Comparison(names)
     waiting = _Waiting(calls, found.calls)
+    allowed = None  # other than the tolerance, from some layer on
 
-    def look(visit: Visit) -> None:
-        call = waiting.take(visit.path)
+    def look(visit: Visit) -> list[Tensor] | None:
+        nonlocal allowed
+        call = waiting.take(names.get(visit.path, visit.path))
         if call is None:
             found.unmatched.append(f"{visit.path} (here)")
-            return
+            return None
         error = error_of(visit, call, model.data_format)
-        number = len(found.results) + 1
-        largest = max((expected.largest for expected in call.outputs), default=0.0)
-        shape = call.outputs[0].shape if call.outputs else ()
-        if found.rounded is None and tolerance < error <= ROUNDING and is_rounded(call):
-            found.rounded = visit.path
-        own = None if found.rounded is None else max(tolerance, BEHIND_ROUNDING)
-        result = LayerResult(
-            number, visit.path, call.class_name, shape, largest, error, tolerance=own
-        )
-        found.results.append(result)
-        allowed = tolerance if own is None else own
-        if not error <= allowed and found.first is None:
-            found.first = (result, visit, call)
+        values = None
+        own = allowed
+        if tolerance < error <= ROUNDING and _is_rounded(call):
+            found.rounded.append(visit.path)
+            own = ROUNDING
+            values = _values_of(call, model.data_format)
+            allowed = BEHIND_ROUNDING if values is None else allowed
+        found.results.append(_result(len(found.results) + 1, visit, call, error, own))
+        if not error <= max(tolerance, own or 0) and found.first is None:
+            found.first = (found.results[-1], visit, call)
+        return values
 
     try:
         found.outputs = run_watched(model, arrays, look)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
         if found.first is None:
             raise
-        found.failure = str(error)
+        found.failure = f"{type(error).__name__}: {error}"
         return found
     found.unmatched += [f"{path} (in the reference)" for path in waiting.rest()]
     return found
+
+
+def _result(
+    number: int, visit: Visit, call: Call, error: float, tolerance: float | None
+) -> LayerResult:
+    largest = max((expected.largest for expected in call.outputs), default=0.0)
+    shape = call.outputs[0].shape if call.outputs else ()
+    return LayerResult(
+        number, visit.path, call.class_name, shape, largest, error, tolerance=tolerance
+    )
+
+
+def _is_rounded(call: Call) -> bool:
+    """Whether a layer is of those that TensorFlow computes in float32, and what it gives is so."""
+    name = call.path.rpartition("/")[2]
+    is_known = call.class_name in ROUNDED_CLASSES or name.startswith(ROUNDED_FUNCTIONS)
+    return is_known and all(
+        np.array_equal(expected.values, expected.values.astype(np.float32), equal_nan=True)
+        for expected in call.outputs
+    )
+
+
+def _values_of(call: Call, data_format: str) -> list[Tensor] | None:
+    """The reference's own outputs, to go on with; None where only samples are known."""
+    if any(expected.positions is not None for expected in call.outputs):
+        return None
+    return [
+        to_tensor(expected.values.reshape(expected.shape), torch.float64, data_format)
+        for expected in call.outputs
+    ]
+
+
+def pair_paths(model: Model, layers: Sequence[tuple[str, str]]) -> tuple[dict[str, str], bool]:
+    """The reference's path for each of the model's, and whether the names told it.
+
+    By name; but where the names differ and the classes in Keras's order of layers do not, as
+    between two models of which the second continues the first's numbers, by order.
+
+    Args:
+        model: the model.
+        layers: the paths and classes of the reference's layers, in its order.
+    """
+    ours = [(path, _class_of(module)) for path, module in places_of(model) if not _is_input(module)]
+    theirs = [pair for pair in layers if pair[1] != "InputLayer"]
+    names, other_names = [path for path, _ in ours], [path for path, _ in theirs]
+    is_by_order = set(names) != set(other_names) and (
+        [kind for _, kind in ours] == [kind for _, kind in theirs]
+    )
+    return dict(zip(names, other_names if is_by_order else names, strict=True)), not is_by_order
+
+
+def _class_of(module: nn.Module) -> str:
+    return getattr(module, "_class_in_keras", None) or keras_class(type(module)).__name__
+
+
+def _is_input(module: nn.Module) -> bool:
+    return isinstance(module, InputLayer)
 
 
 class _Waiting:
@@ -108,14 +171,17 @@ class _Waiting:
         self._kept: dict[str, deque[Call]] = defaultdict(deque)
 
     def take(self, path: str) -> Call | None:
-        """The next call of the layer at a path, None if there is no more."""
+        """The next call of the layer at a path, None if there is no more.
+
+        Those that were passed over on the way to another are kept as samples.
+        """
         if self._kept[path]:
             return self._kept[path].popleft()
         for call in self._calls:
             self._samples.append(call.sampled())
             if call.path == path:
                 return call
-            self._kept[call.path].append(call.sampled())
+            self._kept[call.path].append(self._samples[-1])
         return None
 
     def rest(self) -> list[str]:
@@ -128,22 +194,38 @@ class _Waiting:
 
 def error_of(visit: Visit, call: Call, data_format: str) -> float:
     """The error of a layer's outputs and of its moving statistics after a step of training."""
-    if len(visit.outputs) != len(call.outputs):
-        return float("inf")
-    arrays = [to_array(output, data_format) for output in visit.outputs]
-    pairs = list(zip(call.outputs, arrays, strict=True))
+    error = error_of_outputs(visit, call, data_format)
     if call.statistics:
         statistics = moving_statistics(visit.module, visit.arguments[0]) or ()
-        pairs += zip(call.statistics, statistics, strict=False)
-    return max((expected.error(array) for expected, array in pairs), default=0.0)
+        pairs = zip(call.statistics, statistics, strict=False)
+        error = max([error, *(expected.error(array) for expected, array in pairs)])
+    return error
+
+
+def error_of_outputs(visit: Visit, call: Call, data_format: str) -> float:
+    """The error of a layer's outputs alone; infinite where it gives other than tensors."""
+    is_alike = len(visit.outputs) == len(call.outputs)
+    if not is_alike or not all(isinstance(output, Tensor) for output in visit.outputs):
+        return float("inf")
+    scale = 0.0
+    if call.class_name in SUMS:
+        tensors = [x for x in flatten(list(visit.arguments)) if isinstance(x, Tensor)]
+        scale = max((float(x.abs().max()) for x in tensors if x.numel()), default=0.0)
+    return max(
+        (
+            expected.error(to_array(output, data_format), scale)
+            for expected, output in zip(call.outputs, visit.outputs, strict=True)
+        ),
+        default=0.0,
+    )
 
 
 def moving_statistics(module: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray] | None:
     """What a batch normalisation's moving statistics would be after a step of training on `x`.
 
-    None for other modules, and where torch's own refuses the batch.
+    None for modules that keep none, and where torch's own refuses the batch.
     """
-    if not isinstance(module, BatchNormalization | nn.modules.batchnorm._BatchNorm):
+    if getattr(module, "running_mean", None) is None:
         return None
     kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
     training = module.training
@@ -173,9 +255,7 @@ def compare_float32(
     """
     exact = _by_place(found.calls)
     theirs = {
-        place: _float32_error(
-            [expected.values for expected in call.outputs], exact[place], sampled=True
-        )
+        place: _error_of_samples(call, exact[place])
         for place, call in _by_place(call.sampled() for call in float32_calls).items()
         if place in exact
     }
@@ -185,9 +265,9 @@ def compare_float32(
     def look(visit: Visit) -> None:
         place = (visit.path, counts[visit.path])
         counts[visit.path] += 1
-        if place in exact:
-            outputs = [to_array(output, model.data_format) for output in visit.outputs]
-            ours[place] = _float32_error(outputs, exact[place])
+        call = exact.get((found.names.get(visit.path, visit.path), place[1]))
+        if call is not None:
+            ours[place] = error_of_outputs(visit, call, model.data_format)
 
     run_watched(model, arrays, look, torch.float32)
     counts.clear()
@@ -195,9 +275,8 @@ def compare_float32(
     for result in found.results:
         place = (result.path, counts[result.path])
         counts[result.path] += 1
-        results.append(
-            replace(result, error_float32=ours.get(place), reference_float32=theirs.get(place))
-        )
+        reference = theirs.get((found.names.get(result.path, result.path), place[1]))
+        results.append(replace(result, error_float32=ours.get(place), reference_float32=reference))
     return results
 
 
@@ -211,20 +290,19 @@ def _by_place(calls: Iterator[Call] | Sequence[Call]) -> dict[tuple[str, int], C
     return placed
 
 
-def _float32_error(arrays: list[np.ndarray], exact: Call, sampled: bool = False) -> float:
-    """The largest error of a layer's outputs; if `sampled`, of a sample like the exact one."""
-    errors = []
-    for array, expected in zip(arrays, exact.outputs, strict=False):
-        if sampled:
-            expected = replace(expected, shape=array.shape, positions=None)
-        errors.append(expected.error(array))
-    return max(errors, default=0.0)
+def _error_of_samples(call: Call, exact: Call) -> float:
+    """The largest error of a layer's sampled outputs, as far as samples of both are known."""
+    return max(
+        (
+            replace(expected, shape=ours.values.shape, positions=None).error(ours.values)
+            for ours, expected in zip(call.outputs, exact.outputs, strict=False)
+        ),
+        default=0.0,
+    )
 
 
 def record(model: Model, arrays: list[np.ndarray], subject: Subject) -> RunReference:
     """A run of a model here, as a reference for others."""
-    from .reference import Expected
-
     calls: list[Call] = []
 
     def look(visit: Visit) -> None:
@@ -240,4 +318,5 @@ def record(model: Model, arrays: list[np.ndarray], subject: Subject) -> RunRefer
         calls.append(call.sampled())
 
     outputs = run_watched(model, arrays, look)
-    return RunReference(subject, arrays, calls, outputs)
+    layers = [(path, _class_of(module)) for path, module in places_of(model)]
+    return RunReference(subject, arrays, layers, calls, outputs)

@@ -159,7 +159,7 @@ def _changes(a: LayerContent, b: LayerContent, paths_in_a: dict[str, str]) -> It
     if a.class_name != b.class_name and None not in (a.class_name, b.class_name):
         yield Change("class", a.class_name, b.class_name)
     elif a.arguments is not None and b.arguments is not None:
-        yield from _argument_changes(a.arguments, b.arguments)
+        yield from argument_changes(a.arguments, b.arguments)
     if a.trainable != b.trainable and None not in (a.trainable, b.trainable):
         yield Change("trainable", a.trainable, b.trainable)
     for what, link in a.links.items():
@@ -167,7 +167,8 @@ def _changes(a: LayerContent, b: LayerContent, paths_in_a: dict[str, str]) -> It
             yield Change(what, _text(link), _text(b.links[what]))
 
 
-def _argument_changes(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Change]:
+def argument_changes(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Change]:
+    """What differs between the arguments of two layers of a class."""
     for name in dict.fromkeys([*a, *b]):
         first, second = _plain(a.get(name)), _plain(b.get(name))
         if first != second:

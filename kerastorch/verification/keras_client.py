@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,9 +54,11 @@ class KerasProcess:
                 "Keras with TensorFlow is not installed: pip install 'kerastorch[verify]', or "
                 "compare with another file or a stored reference."
             )
+        self._folder = tempfile.TemporaryDirectory()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._is_answering = False
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), package],
+            [sys.executable, str(PROGRAM), package, self._folder.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -68,7 +72,9 @@ class KerasProcess:
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._errors):
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended before it was asked
+                stream.close()
+        self._folder.cleanup()
 
     def ask(self, question: str, **arguments: Any) -> Answer:
         """The single answer to a question.
@@ -82,8 +88,15 @@ class KerasProcess:
     def stream(
         self, question: str, arrays: Sequence[np.ndarray] = (), **arguments: Any
     ) -> Iterator[Answer]:
-        """The answers one by one; the rest is read and dropped when the caller stops early."""
-        is_open = True
+        """The answers one by one; the rest is read and dropped when the generator is closed.
+
+        Raises:
+            KerasProcessError: Keras raised, or the process has ended.
+            RuntimeError: the answers to another question have not been read.
+        """
+        if self._is_answering:
+            raise RuntimeError("Keras is still answering another question.")
+        is_open = self._is_answering = True
         try:
             send(self._process.stdin, {"question": question, **arguments}, arrays)
             while True:
@@ -103,9 +116,12 @@ class KerasProcess:
             while is_open:
                 message, _ = receive(self._process.stdout)
                 is_open = not message.keys() & {"end", "error"}
+            self._is_answering = False
 
     def _last_words(self) -> str:
-        self._process.wait()
+        code = self._process.wait()
+        if code < 0:
+            return f"it was stopped by {signal.Signals(-code).name}, as for want of memory."
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").strip()[-500:]
 

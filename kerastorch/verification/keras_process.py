@@ -1,7 +1,7 @@
 """The program that runs a model in Keras and tells each layer's output: a process of its own.
 
-`python keras_process.py keras` answers questions on standard input, one at a time, until it is
-closed. It imports nothing of this package, whose process in turn never imports Keras; only the
+`python keras_process.py keras FOLDER` answers questions on standard input, one at a time, until it
+is closed. It imports nothing of this package, whose process in turn never imports Keras; only the
 functions that carry messages serve on both sides. Messages are JSON with arrays in NumPy's format,
 never pickles, since the model comes from a file.
 """
@@ -17,7 +17,6 @@ import os
 import shutil
 import struct
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,11 +77,13 @@ class Runner:
     Args:
         keras: the module, `keras` or `tf_keras`.
         tell: takes a message and its arrays.
+        folder: for files that it writes; whoever started the process removes it.
     """
 
-    def __init__(self, keras: Any, tell: Callable):
+    def __init__(self, keras: Any, tell: Callable, folder: Path):
         self.keras = keras
         self.tell = tell
+        self.folder = folder
         self.is_keras_3 = not keras.__version__.startswith("2.")
         self.is_running = False
         self._models: list[str] = []  # the models within that are running, by name
@@ -90,12 +91,15 @@ class Runner:
     def open(self, path: str, floatx: str) -> None:
         """Opens a whole model to compute in a type of numbers."""
         self._set_floatx(floatx)
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(path)
-            copy = Path(folder) / source.name
-            rewrite = _retyped_archive if zipfile.is_zipfile(source) else _retyped_hdf5
+        source = Path(path)
+        copy = self.folder / source.name
+        rewrite = _retyped_archive if zipfile.is_zipfile(source) else _retyped_hdf5
+        try:
             rewrite(source, copy, floatx)
-            self._take(self.keras.models.load_model(copy, compile=False))
+            model = self.keras.models.load_model(copy, compile=False)
+        finally:
+            copy.unlink(missing_ok=True)
+        self._take(model)
 
     def build(self, application: str, arguments: dict, path: str, floatx: str) -> None:
         """Makes one of Keras's applications and loads its weights from a file."""
@@ -114,11 +118,6 @@ class Runner:
             self.is_running = False
         self.tell({"outputs": True}, self._arrays(outputs))
 
-    def weights(self, path: str) -> None:
-        """Tells the weights of the layer at a path, in Keras's order."""
-        weights = getattr(self._leaves[path], "get_weights", list)()  # an operation has none
-        self.tell({}, [np.asarray(weight) for weight in weights])
-
     # The model
 
     def _set_floatx(self, floatx: str) -> None:
@@ -127,13 +126,14 @@ class Runner:
 
     def _take(self, model: Any) -> None:
         self.model = model
-        self._leaves: dict[str, Any] = {}
+        self._leaves: list[tuple[str, str]] = []  # paths and classes
         self._watch(model, [], set())
         versions = {
             name: sys.modules[name].__version__ for name in (self.keras.__name__, "tensorflow")
         }
         inputs = [[list(x.shape), getattr(x.dtype, "name", x.dtype)] for x in model.inputs]
-        self.tell({"inputs": inputs, "parameters": model.count_params(), "versions": versions})
+        counts = {"parameters": model.count_params()}
+        self.tell({"inputs": inputs, "layers": self._leaves, "versions": versions, **counts})
 
     def _structured(self, arrays: Sequence[np.ndarray]) -> Any:
         import tensorflow as tf
@@ -141,7 +141,8 @@ class Runner:
         tensors = [tf.convert_to_tensor(array) for array in arrays]
         model = self.model
         functional = getattr(model, "_functional", None) or model
-        structure = getattr(functional, "_inputs_struct", model.input)
+        is_struct = hasattr(functional, "_inputs_struct")
+        structure = functional._inputs_struct if is_struct else functional.input
         return tf.nest.pack_sequence_as(structure, tensors)
 
     def _arrays(self, outputs: Any) -> list[np.ndarray]:
@@ -159,15 +160,17 @@ class Runner:
         """
         functional = getattr(model, "_functional", None) or model
         for layer in getattr(functional, "operations", model.layers):
-            path = [*above, layer.name]
-            self._leaves["/".join(path)] = layer
+            path, class_name = [*above, layer.name], type(layer).__name__
+            is_model = isinstance(layer, self.keras.Model)
+            if not is_model:
+                self._leaves.append(("/".join(path), class_name))
             if id(layer) in seen:
                 continue
             seen.add(id(layer))
-            if isinstance(layer, self.keras.Model):
+            if is_model:
                 layer.call = self._entering(layer, layer.call)
                 self._watch(layer, path, seen)
-            elif type(layer).__name__ != "InputLayer":
+            elif class_name != "InputLayer":
                 layer.call = self._telling(layer, layer.call)
 
     def _entering(self, model: Any, call: Any) -> Any:
@@ -261,12 +264,12 @@ def _retyped_hdf5(source: Path, target: Path, floatx: str) -> None:
 # The process
 
 
-def main(module: str) -> None:
+def main(module: str, folder: str) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print goes elsewhere
     questions = sys.stdin.buffer
     tell = functools.partial(send, answers)
-    runner = Runner(importlib.import_module(module), tell)
+    runner = Runner(importlib.import_module(module), tell, Path(folder))
     with contextlib.suppress(EOFError, BrokenPipeError):  # the other side has closed its end
         while True:
             question, arrays = receive(questions)
@@ -284,5 +287,6 @@ def main(module: str) -> None:
 
 if __name__ == "__main__":
     # The folder of this file holds modules of this package, which have common names.
-    sys.path.remove(str(Path(__file__).parent))
-    main(sys.argv[1])
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != here]
+    main(*sys.argv[1:])

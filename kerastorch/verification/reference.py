@@ -22,7 +22,7 @@ class Expected:
 
     Attributes:
         shape: the shape of the whole array.
-        largest: the largest absolute value in it.
+        largest: the largest absolute value in it that is finite.
         values: all values, or those at `positions` of the flat array.
         positions: None for all.
     """
@@ -35,8 +35,8 @@ class Expected:
     @classmethod
     def of(cls, array: np.ndarray) -> Expected:
         flat = array.reshape(-1)
-        largest = float(np.abs(flat.astype(np.float64, copy=False)).max()) if flat.size else 0.0
-        return cls(array.shape, largest, flat)
+        sizes = np.abs(flat.astype(np.float64, copy=False))
+        return cls(array.shape, float(sizes.max(where=np.isfinite(sizes), initial=0.0)), flat)
 
     def sampled(self) -> Expected:
         """The same with `SAMPLE` values at most."""
@@ -50,8 +50,10 @@ class Expected:
         flat = array.reshape(-1)
         return flat if self.positions is None else flat[self.positions]
 
-    def error(self, array: np.ndarray) -> float:
+    def error(self, array: np.ndarray, scale: float = 0.0) -> float:
         """The largest difference of another array, relative to the largest value here.
+
+        Or relative to `scale` if that is larger.
 
         Infinite for another shape, and where one has a value that is not finite and the other not
         the same.
@@ -68,7 +70,8 @@ class Expected:
         same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
         difference[same] = 0
         worst = float(np.where(np.isnan(difference), np.inf, difference).max())
-        return worst / self.largest if worst and 0 < self.largest < np.inf else worst
+        largest = max(self.largest, scale)
+        return worst / largest if worst and largest else worst
 
 
 def positions_for(size: int) -> np.ndarray | None:
@@ -139,6 +142,7 @@ class KerasReference:
                 "build", application=name, arguments=arguments, path=path, floatx=floatx
             )
         self.floatx = floatx
+        self.layers: list[tuple[str, str]] = [tuple(pair) for pair in message["layers"]]
         self.versions: dict[str, str] = message["versions"]
         runs_on = " on ".join(f"{name} {version}" for name, version in self.versions.items())
         self.subject = Subject(
@@ -167,18 +171,14 @@ class KerasReference:
         """The same computed in float32."""
         yield from self.run(arrays, "float32")
 
-    def weights(self, path: str) -> list[np.ndarray]:
-        """The weights of the layer at a path, in Keras's order and layout."""
-        _, arrays = self._process.ask("weights", path=path)
-        return arrays
-
 
 class RunReference:
     """A run whose outputs have been kept, of a model here or from a file.
 
     Args:
         subject: what was run.
-        inputs: the arrays that it was given, in Keras's layout.
+        arrays: the inputs that it was given, in Keras's layout.
+        layers: the paths and classes of its layers, in Keras's order.
         calls: the calls of its layers, sampled.
         outputs: the model's outputs.
     """
@@ -189,12 +189,14 @@ class RunReference:
         self,
         subject: Subject,
         arrays: Sequence[np.ndarray],
+        layers: Sequence[tuple[str, str]],
         calls: Sequence[Call],
         outputs: list[np.ndarray],
     ):
         self.subject = subject
         self.arrays = list(arrays)
         self.calls = tuple(calls)
+        self.layers = list(layers)
         self.outputs = outputs
 
     def run(self, arrays: Sequence[np.ndarray]) -> Iterator[Call]:
@@ -204,6 +206,3 @@ class RunReference:
     def run_float32(self, arrays: Sequence[np.ndarray]) -> Iterator[Call]:
         """None: only float64 is kept."""
         yield from ()
-
-    def weights(self, path: str) -> None:
-        """None: weights are not kept."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,16 @@ from torch import nn
 
 from .. import __version__
 from ..applications.imagenet_utils import best_labels
+from ..convert.errors import reading
 from ..convert.keras_files import is_keras_file
-from ..convert.loading import sha256_of
+from ..convert.loading import open_unfilled, read_file, sha256_of
 from ..engine import Model, Symbol
 from ..engine.model import check_arrays
 from ..models import load_model
 from .causes import Case, explain
-from .comparison import BEHIND_ROUNDING, Comparison, compare, compare_float32, record
+from .comparison import Comparison, compare, compare_float32, pair_paths, record
 from .keras_client import KerasProcess, is_installed, package_for
-from .reference import Call, Expected, KerasReference, RunReference
+from .reference import SAMPLE, Call, Expected, KerasReference, RunReference
 from .report import write_report
 from .storage import is_stored_reference, read_reference, write_reference
 from .verdict import TOLERANCE, Divergence, LayerResult, Picture, Subject, Verdict
@@ -90,27 +92,32 @@ def verify(
     """
     if against is None and isinstance(model, Model):
         raise ValueError("A model in memory is verified against something: give `against`.")
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance is a number from 0 to 1, not {tolerance!r}.")
     exact = _in_float64(model)
     with ExitStack() as stack:
-        reference, notes = _open_reference(model, against, application, keras, stack)
-        if isinstance(reference, RunReference):
-            arrays, words = _kept_inputs(reference, inputs), "those of the stored reference"
+        opened = _open_reference(model, against, application, exact, keras, stack)
+        if isinstance(opened.source, RunReference):
+            arrays, words = _kept_inputs(opened.source, inputs), "those of the stored reference"
         elif inputs is not None:
             arrays, words = [np.asarray(x) for x in exact._arrange(inputs)], "given"
         else:
             arrays = random_inputs(exact.inputs, image_size, batch_size, seed)
             words = f"random numbers of seed {seed}"
         check_arrays(arrays, exact.inputs)
-        if isinstance(reference, Model):
-            reference = record(reference, arrays, _subject(against, reference))
-        found = compare(exact, reference.run(arrays), arrays, tolerance)
-        divergence = _explain_first(found, exact, reference, tolerance)
+        reference = opened.run_on(arrays)
+        names, is_by_name = pair_paths(exact, reference.layers)
+        with closing(reference.run(arrays)) as calls:
+            found = compare(exact, names, calls, arrays, tolerance)
+        divergence = _explain_first(found, exact, opened.counterpart_of, tolerance)
+        if divergence is None and not found.unmatched:
+            divergence = _compare_outputs(found, reference, tolerance)
         if save_reference is not None:
-            kept = (reference.subject, arrays, found.calls, reference.outputs)
-            write_reference(save_reference, *kept)
+            write_reference(save_reference, reference, arrays, found.calls)
         results, outputs = found.results, reference.outputs
         if float32 and found.failure is None:
-            results = compare_float32(exact.float(), reference.run_float32(arrays), arrays, found)
+            with closing(reference.run_float32(arrays)) as calls:
+                results = compare_float32(exact.float(), calls, arrays, found)
     if model_inputs is not None:
         given = [np.asarray(x) for x in exact._arrange(model_inputs)]
         unlike = list(_compare_inputs(exact, arrays, given))
@@ -125,7 +132,7 @@ def verify(
         layers=tuple(results),
         divergence=divergence,
         unmatched=tuple(found.unmatched),
-        notes=(*notes, *_notes_on(found)),
+        notes=(*opened.notes, *_notes_on(found, is_by_name, reference)),
         pictures=tuple(pictures),
         versions=_versions() | reference.versions,
         tolerance=tolerance,
@@ -144,25 +151,81 @@ def _in_float64(model: Source) -> Model:
     return opened.cpu().double().eval()
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What a model is held against.
+
+    Attributes:
+        source: what gives its outputs; a model is still to be run.
+        subject: what it is called, where it is a model.
+        counterpart: makes its model here, None where there is none.
+        notes: what is to be said of it.
+    """
+
+    source: KerasReference | RunReference | Model
+    subject: Subject | None = None
+    counterpart: Callable[[], Model] | None = None
+    notes: tuple[str, ...] = ()
+
+    def run_on(self, arrays: list[np.ndarray]) -> KerasReference | RunReference:
+        if isinstance(self.source, Model):
+            return record(self.source, arrays, self.subject)
+        return self.source
+
+    def counterpart_of(self, path: str) -> nn.Module | None:
+        """The layer at a path, as it is here."""
+        return None if self.counterpart is None else dict(places_of(self.counterpart())).get(path)
+
+
 def _open_reference(
     model: Source,
     against: Source | None,
     application: Application | None,
+    exact: Model,
     keras: KerasProcess | None,
     stack: ExitStack,
-) -> tuple[KerasReference | RunReference | Model, tuple[str, ...]]:
-    """What the model is held against, and what is to be said of it."""
+) -> _Opened:
     if isinstance(against, Model):
-        return _in_float64(against), ()
+        here = _in_float64(against)
+        return _Opened(here, _subject(against, here), lambda: here)
     path = Path(model if against is None else against)
     if is_stored_reference(path):
-        return read_reference(path), ()
+        return _Opened(read_reference(path))
     is_keras = is_keras_file(path)
+    if against is None and not is_keras:
+        raise ValueError(f"{path.name} is no file of Keras: verify it against one (`against`).")
     if against is None or (is_keras and is_installed()):
+        counterpart = _checked(path, application, exact)
         process = keras or stack.enter_context(KerasProcess(package_for(path)))
-        return KerasReference(process, path, application), ()
+        return _Opened(KerasReference(process, path, application), counterpart=counterpart)
     reason = "Keras is not installed" if is_keras else "it is no file of Keras"
-    return _in_float64(path), (f"{path.name} was run here, not in Keras, as {reason}.",)
+    here = _in_float64(path)
+    note = f"{path.name} was run here, not in Keras, as {reason}."
+    return _Opened(here, _subject(path, here), lambda: here, (note,))
+
+
+def _checked(
+    path: Path, application: Application | None, exact: Model
+) -> Callable[[], Model] | None:
+    """Makes the model of a file that is fit to be given to Keras: one that opens here.
+
+    Keras runs code that is in files. What this package opens has none.
+
+    Raises:
+        KerasFileError: it does not open here.
+    """
+    file = read_file(path)
+    if application is None:
+        with reading(path):
+            open_unfilled(path, file)
+        return lambda: _in_float64(path)
+
+    def filled() -> Model:
+        counterpart = copy.deepcopy(exact)
+        counterpart.load_weights(path)
+        return counterpart
+
+    return filled
 
 
 def _subject(source: Source, model: Model) -> Subject:
@@ -194,7 +257,7 @@ def _kept_inputs(reference: RunReference, inputs: Any) -> list[np.ndarray]:
 def random_inputs(
     symbols: Sequence[Symbol], image_size: tuple[int, int], batch_size: int, seed: int
 ) -> list[np.ndarray]:
-    """Random arrays in Keras's layout, exact in float32.
+    """Random arrays in Keras's layout, exact in float32; whole numbers for inputs that take such.
 
     Args:
         symbols: the model's inputs.
@@ -207,7 +270,10 @@ def random_inputs(
     for symbol in symbols:
         open_sizes = iter([*image_size, *[image_size[0]] * symbol.ndim])
         shape = [size if size is not None else next(open_sizes) for size in symbol.shape[1:]]
-        array = rng.uniform(-1, 1, (batch_size, *shape)).astype(np.float32)
+        if "float" in symbol.node.module.dtype:
+            array = rng.uniform(-1, 1, (batch_size, *shape)).astype(np.float32)
+        else:
+            array = rng.integers(0, 128, (batch_size, *shape))
         arrays.append(array.astype(np.float64))
     return arrays
 
@@ -235,21 +301,48 @@ def _compare_inputs(
 
 
 def _explain_first(
-    found: Comparison, model: Model, reference: KerasReference | RunReference, tolerance: float
+    found: Comparison,
+    model: Model,
+    counterpart_of: Callable[[str], nn.Module | None],
+    tolerance: float,
 ) -> Divergence | None:
     if found.first is None:
         return None
     result, visit, call = found.first
     peers = [(path, module) for path, module in places_of(model) if [*module.parameters()]]
-    case = Case(visit, call, model.data_format, peers, reference.weights(visit.path))
-    return explain(case, result, tolerance)
+    case = Case(visit, call, model.data_format, peers, counterpart_of(call.path))
+    return explain(case, result, tolerance if result.tolerance is None else result.tolerance)
 
 
-def _notes_on(found: Comparison) -> Iterator[str]:
-    if found.rounded is not None:
+def _compare_outputs(
+    found: Comparison, reference: KerasReference | RunReference, tolerance: float
+) -> Divergence | None:
+    """What differs in the outputs as a whole, where only samples have been compared."""
+    if isinstance(reference, KerasReference) or len(reference.outputs) != len(found.outputs):
+        return None
+    pairs = zip(reference.outputs, found.outputs, strict=True)
+    error = max(Expected.of(theirs).error(ours) for theirs, ours in pairs)
+    own = found.results[-1].tolerance if found.results else None
+    if error <= max(tolerance, own or 0):
+        return None
+    first = Expected.of(reference.outputs[0])
+    number = len(found.results) + 1
+    result = LayerResult(number, "outputs", "Model", first.shape, first.largest, error)
+    found.results.append(result)
+    return Divergence(result)
+
+
+def _notes_on(
+    found: Comparison, is_by_name: bool, reference: KerasReference | RunReference
+) -> Iterator[str]:
+    if not is_by_name:
+        yield "The names of the layers differ; they are compared in their order."
+    if isinstance(reference, RunReference):
+        yield f"Of each layer up to {SAMPLE:,} values were compared, and the outputs as a whole."
+    if found.rounded:
         yield (
-            f"The reference computes {found.rounded} in float32 whatever it is asked for: from "
-            f"there on differences up to {BEHIND_ROUNDING:g} count as equal."
+            f"The reference computes {', '.join(found.rounded)} in float32 whatever it is asked "
+            "for; there its own values were taken, where they are known."
         )
     if found.failure is not None:
         yield f"Behind that layer the model does not run: {found.failure}"

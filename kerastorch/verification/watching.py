@@ -35,7 +35,7 @@ class Visit(NamedTuple):
 def run_watched(
     model: Model,
     arrays: Sequence[np.ndarray],
-    visit: Callable[[Visit], None],
+    visit: Callable[[Visit], list[Tensor] | None],
     dtype: torch.dtype = torch.float64,
 ) -> list[np.ndarray]:
     """Runs a model in inference and calls `visit` after each layer, models within opened.
@@ -43,8 +43,9 @@ def run_watched(
     Args:
         model: the model, on the CPU; it stays in the mode it is in.
         arrays: its inputs, flat and in Keras's layout.
-        visit: what looks at a call. What it raises ends the run.
-        dtype: of the inputs, as far as they are floating point.
+        visit: what looks at a call. What it gives takes the place of the layer's outputs, and what
+            it raises ends the run.
+        dtype: of the inputs.
 
     Returns:
         The model's outputs, flat and in Keras's layout.
@@ -56,9 +57,8 @@ def run_watched(
 
 
 def to_tensor(array: np.ndarray, dtype: torch.dtype, data_format: str) -> Tensor:
-    """The tensor of an array in Keras's layout, of this type if it is floating point."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    """The tensor of this type of an array in Keras's layout."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
     return from_keras_layout(tensor, data_format)
 
 
@@ -80,7 +80,7 @@ def places_of(model: Model, above: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def _hooked(model: Model, visit: Callable[[Visit], None]) -> Iterator[None]:
+def _hooked(model: Model, visit: Callable[[Visit], list[Tensor] | None]) -> Iterator[None]:
     running: list[str] = []  # the models within, by name
     handles: list[Any] = []
     seen: set[nn.Module] = set()
@@ -92,9 +92,10 @@ def _hooked(model: Model, visit: Callable[[Visit], None]) -> Iterator[None]:
         running.pop()
 
     def look(name: str) -> Callable:
-        def hook(module: nn.Module, arguments: tuple, keywords: dict, output: Any) -> None:
+        def hook(module: nn.Module, arguments: tuple, keywords: dict, output: Any) -> Any:
             path = "/".join([*running, name])
-            visit(Visit(path, module, arguments, keywords, flatten(output)))
+            values = visit(Visit(path, module, arguments, keywords, flatten(output)))
+            return values[0] if values is not None and len(values) == 1 else values
 
         return hook
 

@@ -75,3 +75,10 @@ def own_block(k):
 
     image = k.layers.Input((6, 5, 3))
     return k.models.Model(image, k.layers.Dense(2)(Block()(image)))
+
+
+def with_code(k, path):
+    """A Lambda that makes a file of this name."""
+    image = k.layers.Input((24, 20, 3))
+    made = k.layers.Lambda(lambda x, path=path: (open(path, "w").close(), x)[1])(image)
+    return k.models.Model(image, k.layers.Flatten()(made))

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from ..comparison import error_of_outputs
 from ..verdict import Cause, Divergence, LayerResult
-from ..watching import to_array
-from . import activation, axes, kernels, normalization, padding, weights
-from .case import Case, Trial
+from . import activation, axes, bias, counterpart, kernels, normalization, padding
+from .case import Case, Trial, repeated
 
 __all__ = ["Case", "explain"]
 
@@ -28,7 +28,7 @@ SUSPECTS: dict[str, Callable[[Case], Iterator[Trial]]] = {
     "kernel order": kernels.kernel_order,
     "channel order": kernels.channel_order,
     "exchanged weights": kernels.exchanged_weights,
-    "bias": weights.bias,
+    "bias": bias.bias,
     "axis order": axes.axis_order,
     "axis": axes.axis,
     "exchanged axes": axes.exchanged_axes,
@@ -36,8 +36,13 @@ SUSPECTS: dict[str, Callable[[Case], Iterator[Trial]]] = {
     "scaling": axes.scaling,
     "order of inputs": axes.order_of_inputs,
     "interpolation": axes.interpolation,
-    "weights": weights.weights,
+    "arguments": counterpart.arguments,
+    "weights": counterpart.weights,
+    "another layer": counterpart.another_class,
 }
+
+# The layer as it is, once more.
+CONTROL: dict[str, Callable[[Case], Iterator[Trial]]] = {"not repeatable": repeated}
 
 STATISTICS_SUSPECTS: dict[str, Callable[[Case], Iterator[Trial]]] = {
     "trainable": normalization.trainable,
@@ -51,15 +56,10 @@ def explain(case: Case, result: LayerResult, tolerance: float) -> Divergence:
 
     The most particular come first: where a kernel is turned, other weights would help as well.
     """
-    agrees = len(case.visit.outputs) == len(case.call.outputs) and all(
-        expected.error(to_array(output, case.data_format)) <= tolerance
-        for expected, output in zip(case.call.outputs, case.visit.outputs, strict=True)
-    )
-    suspects, measure = (
-        (STATISTICS_SUSPECTS, case.error_of_statistics)
-        if agrees
-        else (SUSPECTS, case.error_of_output)
-    )
+    if error_of_outputs(case.visit, case.call, case.data_format) <= tolerance:
+        suspects, measure = STATISTICS_SUSPECTS, case.error_of_statistics
+    else:
+        suspects, measure = CONTROL | SUSPECTS, case.error_of_output
     close = max(tolerance, result.error * 1e-6) if np.isfinite(result.error) else tolerance
     causes = []
     with torch.no_grad():
@@ -68,6 +68,8 @@ def explain(case: Case, result: LayerResult, tolerance: float) -> Divergence:
             best = min(tried, key=lambda cause: cause.error, default=None)
             if best is not None and best.error <= close:
                 causes.append(best)
+                if kind in CONTROL:  # whatever else is tried would seem to help
+                    break
     return Divergence(result, tuple(causes), tuple(suspects))
 
 
@@ -79,4 +81,4 @@ def _tried(kind: str, trials: Iterator[Trial], measure: Callable) -> Iterator[Ca
                 yield Cause(kind, explanation, measure(compute()))
 
 
-_IMPOSSIBLE = (RuntimeError, ValueError, TypeError, IndexError)
+_IMPOSSIBLE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)

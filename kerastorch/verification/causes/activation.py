@@ -22,7 +22,10 @@ SLOPES = (0.01, 0.1, 0.2, 0.3)
 def activation(case: Case) -> Iterator[Trial]:
     """Other activations: of the layer, behind a layer that has none, or in the layer's place."""
     module, own = case.module, _own_activation(case.module)
-    named = {name: activations.get(name) for name in ACTIVATIONS}
+    recorded = case.call.config.get("activation")
+    is_known = isinstance(recorded, str) and recorded in activations.NAMES
+    names = [recorded, *ACTIVATIONS] if is_known else ACTIVATIONS
+    named = {name: activations.get(name) for name in names}
     for slope in SLOPES:
         name = f"leaky_relu of slope {slope:g}"
         named[name] = functools.partial(activations.leaky_relu, negative_slope=slope)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +26,15 @@ class Case:
         call: the call in the reference.
         data_format: of the model.
         peers: other layers of the model, by path.
-        weights: the reference's weights of the layer in Keras's order; None where unknown.
+        counterpart: the reference's layer as it is here, with its arguments and weights; None where
+            they are not known.
     """
 
     visit: Visit
     call: Call
     data_format: str
     peers: Sequence[tuple[str, nn.Module]]
-    weights: Sequence[np.ndarray] | None
+    counterpart: nn.Module | None
 
     @property
     def module(self) -> nn.Module:
@@ -65,8 +66,9 @@ def twin(module: nn.Module, **attributes: Any) -> nn.Module:
     other = copy.copy(module)
     for name in ("_parameters", "_buffers"):
         other.__dict__[name] = dict(module.__dict__[name])
-    for name in ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs"):
-        other.__dict__[name] = OrderedDict()
+    for name in module.__dict__:
+        if name.startswith(("_forward_hooks", "_forward_pre_hooks")):
+            other.__dict__[name] = OrderedDict()
     other.__dict__["_modules"] = {name: twin(child) for name, child in module.named_children()}
     for name, value in attributes.items():
         setattr(other, name, value)
@@ -87,3 +89,12 @@ def with_tensors(module: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     for key, tensor in tensors.items():
         module = with_tensor(module, key, tensor)
     return module
+
+
+def repeated(case: Case) -> Iterator[Trial]:
+    """The layer unchanged, to tell what a change explains from what comes and goes."""
+    yield (
+        "Run once more, without its hooks, the layer agrees: a hook changes its output, or it is "
+        "random or keeps a state.",
+        lambda: case.run(twin(case.module)),
+    )

@@ -44,15 +44,25 @@ def _orders(kernel: Tensor) -> Iterator[tuple[str, Tensor]]:
         out, inner = kernel.shape
         yield "transposed", kernel.t()
         yield "reshaped from Keras's order without transposing it", kernel.reshape(inner, out).t()
-        for side in range(2, int(inner**0.5) + 1):
-            if inner % side**2 == 0:
-                rows = kernel.unflatten(1, (inner // side**2, side, side))
-                back = rows.permute(0, 2, 3, 1).flatten(1)
-                yield (
-                    f"in the order (channels, {side}, {side}) of the values flattened before, not "
-                    f"({side}, {side}, channels)",
-                    back,
-                )
+        for height, width in _maps_of(inner):
+            rows = kernel.unflatten(1, (inner // (height * width), height, width))
+            yield (
+                f"in the order (channels, {height}, {width}) of the values flattened before, not "
+                f"({height}, {width}, channels)",
+                rows.permute(0, 2, 3, 1).flatten(1),
+            )
+
+
+def _maps_of(size: int) -> Iterator[tuple[int, int]]:
+    """The heights and widths of images of this many values, nearly square ones first."""
+    sides = [side for side in range(1, 65) if size % side == 0]
+    maps = [(h, w) for h in sides for w in sides if h * w > 1 and size % (h * w) == 0]
+    return iter(sorted(maps, key=lambda sides: abs(sides[0] - sides[1]))[:64])
+
+
+def _is_telling(theirs: Tensor | None, ours: Tensor) -> bool:
+    """Whether a tensor could be in another's place, and is not one that all layers begin with."""
+    return theirs is not None and theirs.shape == ours.shape and bool((theirs != theirs[0]).any())
 
 
 def _depthwise_orders(kernel: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -67,10 +77,12 @@ def _depthwise_orders(kernel: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def channel_order(case: Case) -> Iterator[Trial]:
-    explanation = "The input's channels come in the opposite order: RGB for BGR, or BGR for RGB."
     x = case.x
-    if isinstance(x, Tensor) and x.ndim == 4:
-        yield explanation, lambda: case.run(twin(case.module), x.flip(1))
+    if case.call.class_name == "InputLayer" and x.ndim == 4:
+        yield (
+            "The input's channels come in the opposite order: RGB for BGR, or BGR for RGB.",
+            lambda: case.run(twin(case.module), x.flip(1)),
+        )
     for key, kernel in _kernels(case.module):
         if kernel.ndim == 4 and kernel.shape[1] > 1:
             yield (
@@ -89,7 +101,7 @@ def exchanged_weights(case: Case) -> Iterator[Trial]:
             continue
         theirs = peer.state_dict()
         for key, tensor in own.items():
-            if tensor.ndim and key in theirs and theirs[key].shape == tensor.shape:
+            if tensor.ndim and _is_telling(theirs.get(key), tensor):
                 yield (
                     f"The {key} here belongs elsewhere: with that of {path} the layer agrees.",
                     lambda key=key, value=theirs[key]: case.run(

@@ -1,4 +1,4 @@
-"""Bias, and the weights as a whole."""
+"""Bias."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 import torch
 
 from ... import activations
-from ...convert.rules import rules_for
-from ...engine import Layer
 from ...engine.layout import to_keras_layout
-from .case import Case, Trial, twin, with_tensor, with_tensors
+from .case import Case, Trial, twin, with_tensor
 
 # A function's argument for a value that it gives; what it cuts off is not a number.
 _INVERSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -25,8 +23,13 @@ _INVERSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def bias(case: Case) -> Iterator[Trial]:
-    """The bias that fits best, if one fits at all."""
+    """The bias that fits best, if one fits at all.
+
+    A channel must have two values for that, as any bias fits one.
+    """
     module = case.module
+    if getattr(module, "running_mean", None) is not None:
+        return  # there the mean shifts as well
     key = "pointwise.bias" if hasattr(module, "pointwise") else "bias"
     owner = module.get_submodule(key.rpartition(".")[0])
     if not (hasattr(owner, "weight") and "bias" in owner._parameters):
@@ -40,21 +43,25 @@ def bias(case: Case) -> Iterator[Trial]:
         bare.activation = activations.linear
     own = owner.bias
     without = to_keras_layout(case.run(bare), case.data_format)
-    bias = _fitting_bias(case, inverse, without.cpu().numpy())
+    if without.shape != case.expected.shape or not without.numel():
+        return
+    missing = _fitting_bias(case, inverse, without.cpu().numpy())
+    if missing is None:
+        return
     if own is None or not own.any():
         explanation = "The reference adds a bias; here there is none."
-    elif not np.abs(bias + own.cpu().numpy()).max():
-        explanation = "The reference adds no bias; here there is one."
     else:
-        explanation = f"The bias differs, by up to {np.abs(bias).max():.1e}."
-    if own is not None:
-        bias = bias + own.cpu().numpy()
-    value = torch.from_numpy(bias).to(without)
+        explanation = f"The bias differs, by up to {np.abs(missing).max():.1e}."
+    fitting = missing if own is None else missing + own.cpu().numpy()
+    value = torch.from_numpy(fitting).to(without)
     yield explanation, lambda: case.run(with_tensor(module, key, value))
 
 
-def _fitting_bias(case: Case, inverse: Callable, z: np.ndarray) -> np.ndarray:
-    """What is to be added to each channel of `z` so that the activation gives what is expected."""
+def _fitting_bias(case: Case, inverse: Callable, z: np.ndarray) -> np.ndarray | None:
+    """What is to be added to each channel of `z` so that the activation gives what is expected.
+
+    None where a channel has too few values to tell.
+    """
     expected = case.expected
     axis = 1 if case.data_format == "channels_first" and z.ndim > 2 else z.ndim - 1
     places = expected.of_another(np.arange(z.size).reshape(z.shape))
@@ -62,6 +69,8 @@ def _fitting_bias(case: Case, inverse: Callable, z: np.ndarray) -> np.ndarray:
     values = expected.of_another(z)
     with np.errstate(all="ignore"):
         difference = inverse(expected.values.astype(np.float64)) - values
+    if np.bincount(channels, minlength=z.shape[axis]).min() < 2:
+        return None
     bias = np.zeros(z.shape[axis])
     for channel in range(len(bias)):
         here = channels == channel
@@ -71,27 +80,3 @@ def _fitting_bias(case: Case, inverse: Callable, z: np.ndarray) -> np.ndarray:
         elif here.any():  # cut off everywhere: low enough for that
             bias[channel] = -max(values[here].max(), 0)
     return bias
-
-
-def weights(case: Case) -> Iterator[Trial]:
-    """The reference's own weights."""
-    if case.weights is None or not isinstance(case.module, Layer):
-        return
-    rules = rules_for(case.module)
-    if len(rules) != len(case.weights):
-        return
-    tensors, differing = {}, []
-    own = case.module.state_dict()
-    for rule, array in zip(rules, case.weights, strict=True):
-        tensor = rule.to_torch(torch.from_numpy(array))
-        if tensor.shape != own[rule.key].shape:
-            return
-        tensors[rule.key] = tensor.to(own[rule.key].dtype)
-        off = (tensors[rule.key] != own[rule.key]).sum().item()
-        if off:
-            differing.append(f"{off:,} of {tensor.numel():,} values of {rule.key}")
-    if differing:
-        yield (
-            f"The weights are not the reference's: {', '.join(differing)} differ.",
-            lambda: case.run(with_tensors(case.module, tensors)),
-        )
