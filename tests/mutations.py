@@ -518,9 +518,11 @@ class Trial:
         ]
         try:
             model.to(self.torch.float32).predict(inputs)
-        except RuntimeError:
-            # As in Keras, sizes that the config leaves open can turn out not to fit in the run.
-            if all(None not in shape[1:] for shape in shapes_within(model)):
+        except (RuntimeError, IndexError) as error:
+            # As in Keras, sizes that are left open, the batch's among them, can turn out not to
+            # fit in the run.
+            is_open = any(None in shape[1:] for shape in shapes_within(model))
+            if not is_open and not isinstance(error, IndexError):
                 raise
 
 
@@ -542,35 +544,40 @@ def tensors_of(model) -> Iterator[tuple[str, np.ndarray]]:
         yield key, tensor.numpy()
 
 
+KINDS = ("f4", "f2", "f8", "i4", "u4", "i2", "u2", "i1", "u1", "i8", "u8")
+
+
 def lies_in(array: np.ndarray, data: bytes) -> bool:
-    """Whether the data have an array's bytes, in either order, or in a type that was cast.
+    """Whether the data have an array's values, in either order of bytes and in any type.
 
     Arrays of one value may be HDF5's fill value, which the file does not spell out.
     """
     if array.size < 2 or len(np.unique(array)) == 1:
         return True
+    kinds = [
+        order + kind for kind in dict.fromkeys((array.dtype.str[1:], *KINDS)) for order in "<>"
+    ]
     with np.errstate(all="ignore"):
-        return any(
-            np.array_equal(cast.astype(array.dtype), array, equal_nan=True)
-            and cast.tobytes() in data
-            for cast in (
-                array.astype(order + kind)
-                for kind in (
-                    array.dtype.str[1:],
-                    "f4",
-                    "f2",
-                    "f8",
-                    "i4",
-                    "u4",
-                    "i2",
-                    "u2",
-                    "i1",
-                    "u1",
-                    "i8",
-                )
-                for order in "<>"
-            )
+        return any(lies_exactly(array, data, np.dtype(kind)) for kind in kinds) or any(
+            lies_rounded(array, data, np.dtype(kind)) for kind in kinds
         )
+
+
+def lies_exactly(array: np.ndarray, data: bytes, dtype: np.dtype) -> bool:
+    cast = array.astype(dtype)
+    return (
+        np.array_equal(cast.astype(array.dtype), array, equal_nan=True) and cast.tobytes() in data
+    )
+
+
+def lies_rounded(array: np.ndarray, data: bytes, dtype: np.dtype) -> bool:
+    """Whether there are numbers of a wider type that the array's type rounds to its values."""
+    wanted = array.tobytes()
+    return any(
+        wanted in np.frombuffer(data, dtype, count, start).astype(array.dtype).tobytes()
+        for start in range(dtype.itemsize)
+        if (count := (len(data) - start) // dtype.itemsize) > 0
+    )
 
 
 def shapes_within(model) -> Iterator[tuple]:

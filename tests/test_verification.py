@@ -24,20 +24,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(oracle, tmp_path_factory):
     """Files of the model with a place for each mistake, and what Keras gives for it."""
     folder = tmp_path_factory.mktemp("suspects")
-    with Oracle() as oracle:
-        oracle.ask("build", builder="suspects", arguments={}, floatx="float32")
-        oracle.ask("save", path=str(folder / "whole.keras"))
-        oracle.ask("save", path=str(folder / "whole.h5"))
+    oracle.ask("build", builder="suspects", arguments={}, floatx="float32")
+    oracle.ask("save", path=str(folder / "whole.keras"))
+    oracle.ask("save", path=str(folder / "whole.h5"))
     verdict = verify(folder / "whole.keras", save_reference=folder / "kept.safetensors")
     assert verdict.is_equal
     return folder
 
 
 @pytest.fixture(scope="module")
-def applications(tmp_path_factory):
+def applications(oracle, tmp_path_factory):
     """Writes the applications' files one by one, each while the one before is verified."""
     folder = tmp_path_factory.mktemp("applications")
 
@@ -47,9 +46,15 @@ def applications(tmp_path_factory):
         oracle.ask("save", path=str(folder / f"{name}.keras"))
         return folder / f"{name}.keras"
 
-    with Oracle() as oracle, ThreadPoolExecutor(1) as writing:
+    with ThreadPoolExecutor(1) as writing:
         yield {name: writing.submit(write, name) for name in APPLICATIONS}
         writing.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def oracles(oracle):
+    with Oracle("keras2_side") as older:
+        yield {"keras_side": oracle, "keras2_side": older}
 
 
 @pytest.fixture(scope="module")
@@ -264,11 +269,10 @@ def test_wrong_preprocessing_is_named(files, keras, tmp_path, mode, kind):
         ("keras2_side", "tensorflow_functions_in_float32"),
     ],
 )
-def test_models_of_all_shapes(tmp_path, writer, builder):
-    with Oracle(writer) as oracle:
-        oracle.ask("build", builder=builder, arguments={}, floatx="float32")
-        oracle.ask("save", path=str(tmp_path / "model.keras"))
-    verdict = verify(tmp_path / "model.keras")
+def test_models_of_all_shapes(oracles, keras, tmp_path, writer, builder):
+    oracles[writer].ask("build", builder=builder, arguments={}, floatx="float32")
+    oracles[writer].ask("save", path=str(tmp_path / "model.keras"))
+    verdict = verify(tmp_path / "model.keras", keras=keras if writer == "keras_side" else None)
     assert verdict.is_equal, verdict
     assert all(result.error_float32 < 1e-4 for result in verdict.layers)
 
@@ -324,11 +328,10 @@ def test_what_comes_and_goes_has_no_other_cause(files):
     assert [cause.kind for cause in verdict.divergence.causes] == ["not repeatable"]
 
 
-def test_numbers_in_names_may_differ(tmp_path, keras):
+def test_numbers_in_names_may_differ(oracle, tmp_path, keras):
     """The second model of a session continues the numbers of the first."""
-    with Oracle() as oracle:
-        oracle.ask("build", builder="fine_tuned", arguments={}, floatx="float32")
-        oracle.ask("save", path=str(tmp_path / "model.keras"))
+    oracle.ask("build", builder="fine_tuned", arguments={}, floatx="float32")
+    oracle.ask("save", path=str(tmp_path / "model.keras"))
     model = kerastorch.load_model(tmp_path / "model.keras")
     config = json.loads(json.dumps(model.get_config()).replace('"conv2d"', '"conv2d_7"'))
     other = kerastorch.Model.from_config(config)
@@ -344,12 +347,11 @@ def test_pictures_of_whole_numbers(files, keras):
     assert verify(files / "whole.keras", inputs=pixels, keras=keras).is_equal
 
 
-def test_code_in_a_reference_is_not_run(files, tmp_path):
+def test_code_in_a_reference_is_not_run(files, oracles, tmp_path):
     """Keras 2 would run it, and Keras 3 from legacy files."""
     marker = tmp_path / "marker"
-    with Oracle("keras2_side") as oracle:
-        oracle.ask("build", builder="with_code", arguments={"path": str(marker)})
-        oracle.ask("save", path=str(tmp_path / "hostile.h5"))
+    oracles["keras2_side"].ask("build", builder="with_code", arguments={"path": str(marker)})
+    oracles["keras2_side"].ask("save", path=str(tmp_path / "hostile.h5"))
     marker.unlink()  # the builder has run it
     with pytest.raises(KerasFileError, match="Lambda"):
         verify(files / "whole.keras", tmp_path / "hostile.h5")
@@ -364,17 +366,12 @@ def test_two_models_here(files):
     assert verdict.divergence.causes[0].kind == "epsilon"
 
 
-def test_weights_of_an_application(tmp_path, keras):
+def test_weights_of_an_application(oracle, tmp_path, keras):
     path = tmp_path / "mobilenet.weights.h5"
     arguments = {"alpha": 0.25, "include_top": False, "input_shape": (64, 64, 3)}
-    with Oracle() as oracle:
-        oracle.ask(
-            "build",
-            builder="application",
-            arguments={"name": "MobileNet", **arguments},
-            floatx="float32",
-        )
-        oracle.ask("save", path=str(path))
+    named = {"name": "MobileNet", **arguments}
+    oracle.ask("build", builder="application", arguments=named, floatx="float32")
+    oracle.ask("save", path=str(path))
     model = kerastorch.applications.MobileNet(weights=path, **arguments)
     verdict = verify(model, path, application=("MobileNet", arguments), keras=keras)
     assert verdict.is_equal, verdict
