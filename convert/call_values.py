@@ -65,5 +65,14 @@ def leaves_of(arguments: Any) -> list:
     return [arguments]
 
 
+def map_places(function: Callable[[list], Any], places: Any) -> Any:
+    """`map_structure`, where a place in the graph, [name, number, index], is a leaf."""
+    if isinstance(places, dict):
+        return {key: map_places(function, value) for key, value in places.items()}
+    if len(places) == 3 and isinstance(places[0], str):
+        return function(places)
+    return [map_places(function, place) for place in places]
+
+
 def _tagged(tag: str, **config: Any) -> dict[str, Any]:
     return {"class_name": tag, "config": config}

@@ -6,7 +6,7 @@ import inspect
 import json
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kerastorch import initializers, layers
@@ -18,7 +18,7 @@ from kerastorch.engine.symbol import contains_symbol
 from kerastorch.ops import OPERATION_CLASSES
 from kerastorch.registration import find_registered, make_registered
 
-from .call_values import decode, encode, is_keras_tensor, leaves_of
+from .call_values import decode, encode, is_keras_tensor, leaves_of, map_places
 from .dialects import RENAMED, in_keras_3
 from .errors import KerasFileError, UnsupportedLayersError
 from .keras_1 import in_keras_2
@@ -217,8 +217,8 @@ def functional_from_config(config: dict[str, Any]) -> Model:
         return made[name]._nodes[number - _is_functional(made[name])].outputs[index]
 
     model = Model(
-        _map_places(symbol_of, config["input_layers"]),
-        _map_places(symbol_of, config["output_layers"]),
+        map_places(symbol_of, config["input_layers"]),
+        map_places(symbol_of, config["output_layers"]),
         name=config.get("name"),
     )
     return _with_trainable(model, config)
@@ -471,12 +471,3 @@ def _layers_within(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     for layer in data["config"]["layers"]:
         yield from _layers_within(layer)
-
-
-def _map_places(function: Callable[[list], Any], places: Any) -> Any:
-    """`map_structure`, where a place in the graph, [name, number, index], is a leaf."""
-    if isinstance(places, dict):
-        return {key: _map_places(function, value) for key, value in places.items()}
-    if len(places) == 3 and isinstance(places[0], str):
-        return function(places)
-    return [_map_places(function, place) for place in places]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .call_values import map_places
 from .tensorflow_functions import translate
 
 Data = dict[str, Any]
@@ -90,7 +91,7 @@ def _functional(config: Data) -> Data:
             _translate_function(layer, classes)
         else:
             layer["inbound_nodes"] = [_call(call, classes) for call in layer["inbound_nodes"]]
-    outputs = [_output_place(*place, classes) for place in config["output_layers"]]
+    outputs = map_places(lambda place: _output_place(*place, classes), config["output_layers"])
     return {**config, "layers": layers, "output_layers": outputs}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..engine import InputLayer, Model
 from ..engine.layer import keras_class
 from ..engine.structure import flatten
+from .keras_client import KerasProcessError
 from .reference import Call, Expected, RunReference
 from .verdict import LayerResult, Subject
 from .watching import Visit, places_of, run_watched, to_array, to_tensor
@@ -92,7 +93,9 @@ def compare(
 
     try:
         found.outputs = run_watched(model, arrays, look)
-    except Exception as error:
+    except KerasProcessError:
+        raise
+    except Exception as error:  # of any kind, as the modules may be anybody's
         if found.first is None:
             raise
         found.failure = f"{type(error).__name__}: {error}"

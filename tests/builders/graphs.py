@@ -148,3 +148,12 @@ def suspects(k):
     x = layers.Flatten(name="flat")(base(photograph))
     x = layers.Dense(6, activation="tanh", name="hidden")(x)
     return k.models.Model(photograph, layers.Dense(4, activation="softmax", name="classes")(x))
+
+
+def named_ends(k):
+    """Inputs and outputs in dictionaries, in another order than that of their names."""
+    layers = k.layers
+    z, a = layers.Input((8, 7, 3), name="z"), layers.Input((8, 7, 3), name="a")
+    joined = layers.Subtract()([layers.Conv2D(4, 3)(z), layers.Conv2D(4, 3)(a)])
+    outputs = {"y": layers.GlobalMaxPooling2D()(joined), "b": layers.Flatten()(joined)}
+    return k.models.Model({"z": z, "a": a}, outputs)
