@@ -321,6 +321,15 @@ def test_the_file_tells_what_no_usual_mistake_explains(files, keras, plant, path
     assert text in verdict.divergence.causes[0].explanation
 
 
+def test_what_does_not_show_is_noted(files, keras):
+    """As of a bound that no value reaches."""
+    model = kerastorch.load_model(files / "whole.keras")
+    model.get_layer("base").get_layer("joined").axis = 3
+    verdict = verify(model, files / "whole.keras", keras=keras, float32=False)
+    assert verdict.is_equal
+    assert "base/joined: axis (-1, here 3)" in " ".join(verdict.notes)
+
+
 def test_what_comes_and_goes_has_no_other_cause(files):
     model = kerastorch.load_model(files / "whole.keras")
     model.get_layer("base").get_layer("one").register_forward_hook(lambda *call: call[2] * 2)

@@ -103,7 +103,7 @@ class KerasProcess:
                 message, answered = receive(self._process.stdout)
                 is_open = not message.keys() & {"end", "error"}
                 if "error" in message:
-                    raise KerasProcessError(f"Keras does not run the model: {message['error']}")
+                    raise KerasProcessError(_in_words(message["error"]))
                 if not is_open:
                     return
                 yield message, answered
@@ -124,6 +124,17 @@ class KerasProcess:
             return f"it was stopped by {signal.Signals(-code).name}, as for want of memory."
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").strip()[-500:]
+
+
+def _in_words(error: str) -> str:
+    """Keras's error without the lines behind the first, and with advice where there is some."""
+    message = f"Keras does not run the model: {error.splitlines()[0]:.500}"
+    if "NHWC" in error:
+        message += (
+            " (TensorFlow convolves channels-first images on GPUs only: verify a channels-last "
+            "twin, or against a file that runs here)"
+        )
+    return message
 
 
 def is_installed(package: str = "keras") -> bool:

@@ -126,32 +126,29 @@ class KerasReference:
         application: tuple[str, dict[str, Any]] | None = None,
     ):
         self._process, self._path, self._application = process, path, application
-        self.outputs: list[np.ndarray] = []
         self.floatx: str | None = None
-        self._open("float64")
-
-    def _open(self, floatx: str) -> None:
-        if floatx == self.floatx:
-            return
-        path = str(self._path.resolve())
-        if self._application is None:
-            message, _ = self._process.ask("open", path=path, floatx=floatx)
-        else:
-            name, arguments = self._application
-            message, _ = self._process.ask(
-                "build", application=name, arguments=arguments, path=path, floatx=floatx
-            )
-        self.floatx = floatx
+        self.outputs: list[np.ndarray] = []
+        message = self._open("float64")
         self.layers: list[tuple[str, str]] = [tuple(pair) for pair in message["layers"]]
         self.versions: dict[str, str] = message["versions"]
         runs_on = " on ".join(f"{name} {version}" for name, version in self.versions.items())
-        self.subject = Subject(
-            self._path.name, runs_on, sha256_of(self._path), message["parameters"]
-        )
+        self.subject = Subject(path.name, runs_on, sha256_of(path), message["parameters"])
+
+    def _open(self, floatx: str) -> dict[str, Any]:
+        """Has Keras hold the model in a type of numbers; gives its description."""
+        self.floatx = floatx
+        where = {"path": str(self._path.resolve()), "floatx": floatx}
+        if self._application is None:
+            message, _ = self._process.ask("open", **where)
+        else:
+            name, arguments = self._application
+            message, _ = self._process.ask("build", application=name, arguments=arguments, **where)
+        return message
 
     def run(self, arrays: Sequence[np.ndarray], floatx: str = "float64") -> Iterator[Call]:
         """The calls of the model's layers, as they are computed; then `outputs` are there."""
-        self._open(floatx)
+        if floatx != self.floatx:
+            self._open(floatx)
         arrays = [a.astype(floatx) if a.dtype.kind == "f" else a for a in arrays]
         for message, answered in self._process.stream("run", arrays):
             if "outputs" in message:

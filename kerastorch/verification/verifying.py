@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from torch import nn
 
 from .. import __version__
 from ..applications.imagenet_utils import best_labels
-from ..convert.errors import reading
+from ..convert.errors import reading, shorten
 from ..convert.keras_files import is_keras_file
 from ..convert.loading import open_unfilled, read_file, sha256_of
 from ..engine import Model, Symbol
 from ..engine.model import check_arrays
 from ..models import load_model
-from .causes import Case, explain
+from .causes import Case, argument_differences, explain
 from .comparison import Comparison, compare, compare_float32, pair_paths, record
 from .keras_client import KerasProcess, is_installed, package_for
 from .reference import SAMPLE, Call, Expected, KerasReference, RunReference
@@ -94,6 +95,9 @@ def verify(
         raise ValueError("A model in memory is verified against something: give `against`.")
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is a number from 0 to 1, not {tolerance!r}.")
+    for path in (report, save_reference):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path))
     exact = _in_float64(model)
     with ExitStack() as stack:
         opened = _open_reference(model, against, application, exact, keras, stack)
@@ -132,7 +136,11 @@ def verify(
         layers=tuple(results),
         divergence=divergence,
         unmatched=tuple(found.unmatched),
-        notes=(*opened.notes, *_notes_on(found, is_by_name, reference)),
+        notes=(
+            *opened.notes,
+            *_notes_on(found, is_by_name, reference),
+            *_silent_differences(exact, found, opened.layers),
+        ),
         pictures=tuple(pictures),
         versions=_versions() | reference.versions,
         tolerance=tolerance,
@@ -159,12 +167,14 @@ class _Opened:
         source: what gives its outputs; a model is still to be run.
         subject: what it is called, where it is a model.
         counterpart: makes its model here, None where there is none.
+        layers: its layers here by path, which may have no weights.
         notes: what is to be said of it.
     """
 
     source: KerasReference | RunReference | Model
     subject: Subject | None = None
     counterpart: Callable[[], Model] | None = None
+    layers: dict[str, nn.Module] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def run_on(self, arrays: list[np.ndarray]) -> KerasReference | RunReference:
@@ -187,7 +197,7 @@ def _open_reference(
 ) -> _Opened:
     if isinstance(against, Model):
         here = _in_float64(against)
-        return _Opened(here, _subject(against, here), lambda: here)
+        return _Opened(here, _subject(against, here), lambda: here, dict(places_of(here)))
     path = Path(model if against is None else against)
     if is_stored_reference(path):
         return _Opened(read_reference(path))
@@ -195,21 +205,22 @@ def _open_reference(
     if against is None and not is_keras:
         raise ValueError(f"{path.name} is no file of Keras: verify it against one (`against`).")
     if against is None or (is_keras and is_installed()):
-        counterpart = _checked(path, application, exact)
+        counterpart, layers = _checked(path, application, exact)
         process = keras or stack.enter_context(KerasProcess(package_for(path)))
-        return _Opened(KerasReference(process, path, application), counterpart=counterpart)
+        reference = KerasReference(process, path, application)
+        return _Opened(reference, counterpart=counterpart, layers=layers)
     reason = "Keras is not installed" if is_keras else "it is no file of Keras"
     here = _in_float64(path)
     note = f"{path.name} was run here, not in Keras, as {reason}."
-    return _Opened(here, _subject(path, here), lambda: here, (note,))
+    return _Opened(here, _subject(path, here), lambda: here, dict(places_of(here)), (note,))
 
 
 def _checked(
     path: Path, application: Application | None, exact: Model
-) -> Callable[[], Model] | None:
-    """Makes the model of a file that is fit to be given to Keras: one that opens here.
+) -> tuple[Callable[[], Model], dict[str, nn.Module]]:
+    """What makes the model of a file here, and its layers without their weights.
 
-    Keras runs code that is in files. What this package opens has none.
+    Keras runs code that is in files. What this package opens has none: only that goes to Keras.
 
     Raises:
         KerasFileError: it does not open here.
@@ -217,15 +228,15 @@ def _checked(
     file = read_file(path)
     if application is None:
         with reading(path):
-            open_unfilled(path, file)
-        return lambda: _in_float64(path)
+            unfilled, _ = open_unfilled(path, file)
+        return lambda: _in_float64(path), dict(places_of(unfilled))
 
     def filled() -> Model:
         counterpart = copy.deepcopy(exact)
         counterpart.load_weights(path)
         return counterpart
 
-    return filled
+    return filled, {}
 
 
 def _subject(source: Source, model: Model) -> Subject:
@@ -346,6 +357,22 @@ def _notes_on(
         )
     if found.failure is not None:
         yield f"Behind that layer the model does not run: {found.failure}"
+
+
+def _silent_differences(
+    model: Model, found: Comparison, layers: dict[str, nn.Module]
+) -> Iterator[str]:
+    """What is not the same although the outputs agree, as a bound that no value has reached."""
+    first = found.first[0].path if found.first else None
+    listed = []
+    for path, module in places_of(model):
+        theirs = layers.get(found.names.get(path, path))
+        differences = argument_differences(module, theirs) if path != first else ()
+        listed += [f"{path}: {difference}" for difference in differences]
+    if listed:
+        yield (
+            f"Arguments that differ, whether or not it shows for these inputs: {shorten(listed)}."
+        )
 
 
 def _seen(

@@ -17,8 +17,9 @@ from ..comparison import error_of_outputs
 from ..verdict import Cause, Divergence, LayerResult
 from . import activation, axes, bias, counterpart, kernels, normalization, padding
 from .case import Case, Trial, repeated
+from .counterpart import argument_differences
 
-__all__ = ["Case", "explain"]
+__all__ = ["Case", "argument_differences", "explain"]
 
 SUSPECTS: dict[str, Callable[[Case], Iterator[Trial]]] = {
     "epsilon": normalization.epsilon,

@@ -30,7 +30,7 @@ def another_class(case: Case) -> Iterator[Trial]:
 
 def arguments(case: Case) -> Iterator[Trial]:
     """Other arguments, or arguments and weights."""
-    changes = _changes(case)
+    changes = argument_differences(case.module, case.counterpart)
     if changes:
         listed = ", ".join([*changes, *_differing_weights(case)])
         yield f"The reference differs in {listed}.", lambda: case.run(case.counterpart)
@@ -38,10 +38,10 @@ def arguments(case: Case) -> Iterator[Trial]:
 
 def weights(case: Case) -> Iterator[Trial]:
     """Other weights."""
-    theirs, differing = case.counterpart, list(_differing_weights(case))
-    if theirs is None or _class_name(theirs) != _class_name(case.module) or _changes(case):
-        return
-    if differing:
+    ours, theirs = case.module, case.counterpart
+    is_alike = theirs is not None and _class_name(theirs) == _class_name(ours)
+    differing = list(_differing_weights(case))
+    if is_alike and differing and not argument_differences(ours, theirs):
         yield (
             f"The weights are not the reference's: {', '.join(differing)} differ.",
             lambda: case.run(case.counterpart),
@@ -52,9 +52,11 @@ def _class_name(module: nn.Module) -> str:
     return keras_class(type(module)).__name__
 
 
-def _changes(case: Case) -> list[str]:
-    """The arguments that differ, with both values, where the classes do not."""
-    ours, theirs = case.module, case.counterpart
+def argument_differences(ours: nn.Module, theirs: nn.Module | None) -> list[str]:
+    """The arguments that differ, with both values, where the classes do not.
+
+    Those are left out that say nothing of the numbers in inference.
+    """
     are_alike = isinstance(ours, Layer) and isinstance(theirs, Layer)
     if not are_alike or _class_name(ours) != _class_name(theirs):
         return []
