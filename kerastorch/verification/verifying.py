@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import copy
 import errno
-import io
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from .. import __version__
-from ..applications.imagenet_utils import best_labels
-from ..convert.errors import reading, shorten
-from ..convert.keras_files import is_keras_file
-from ..convert.loading import open_unfilled, read_file, sha256_of
+from ..convert.errors import shorten
 from ..engine import Model, Symbol
 from ..engine.model import check_arrays
-from ..models import load_model
 from .causes import Case, argument_differences, explain
-from .comparison import Comparison, compare, compare_float32, pair_paths, record
-from .keras_client import KerasProcess, is_installed, package_for
+from .comparison import Comparison, compare, compare_float32, pair_paths
+from .keras_client import KerasProcess
+from .opening import Application, ModelOrFile, in_float64, open_reference, subject_of
+from .pictures import seen_pictures
 from .reference import SAMPLE, Call, Expected, KerasReference, RunReference
 from .report import write_report
-from .storage import is_stored_reference, read_reference, write_reference
-from .verdict import TOLERANCE, Divergence, LayerResult, Picture, Subject, Verdict
+from .storage import write_reference
+from .verdict import TOLERANCE, Divergence, LayerResult, Verdict
 from .watching import Visit, places_of, to_tensor
 
-Source = Model | str | PathLike
-Application = tuple[str, dict[str, Any]]
 INPUT_TOLERANCE = 1e-6  # of preprocessing, which is done in float32
-THUMBNAIL = (160, 160)
 
 
 def verify(
-    model: Source,
-    against: Source | None = None,
+    model: ModelOrFile,
+    against: ModelOrFile | None = None,
     *,
     inputs: Any = None,
     model_inputs: Any = None,
@@ -91,16 +82,10 @@ def verify(
         KerasProcessError: Keras is not installed, or does not run the file.
         ValueError: a model in memory comes without a reference, or the inputs do not fit.
     """
-    if against is None and isinstance(model, Model):
-        raise ValueError("A model in memory is verified against something: give `against`.")
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance is a number from 0 to 1, not {tolerance!r}.")
-    for path in (report, save_reference):
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path))
-    exact = _in_float64(model)
+    _check_arguments(model, against, tolerance, [report, save_reference])
+    exact = in_float64(model)
     with ExitStack() as stack:
-        opened = _open_reference(model, against, application, exact, keras, stack)
+        opened = open_reference(model, against, application, exact, keras, stack)
         if isinstance(opened.source, RunReference):
             arrays, words = _kept_inputs(opened.source, inputs), "those of the stored reference"
         elif inputs is not None:
@@ -123,25 +108,19 @@ def verify(
             with closing(reference.run_float32(arrays)) as calls:
                 results = compare_float32(exact.float(), calls, arrays, found)
     if model_inputs is not None:
-        given = [np.asarray(x) for x in exact._arrange(model_inputs)]
-        unlike = list(_compare_inputs(exact, arrays, given))
-        results = [*(result for result, _ in unlike), *results]
-        divergence = next((d for _, d in unlike if d is not None), divergence)
+        of_inputs, of_first = _compare_inputs(exact, arrays, model_inputs)
+        results, divergence = [*of_inputs, *results], of_first or divergence
     shapes = ", ".join("x".join(map(str, array.shape)) for array in arrays)
-    pictures = _seen(pictures, outputs, found.outputs, labels)
+    notes = [*opened.notes, *_notes_on(found, is_by_name, reference)]
     verdict = Verdict(
         reference=reference.subject,
-        model=_subject(model, exact),
+        model=subject_of(model, exact),
         inputs=f"{words}, {shapes}",
         layers=tuple(results),
         divergence=divergence,
         unmatched=tuple(found.unmatched),
-        notes=(
-            *opened.notes,
-            *_notes_on(found, is_by_name, reference),
-            *_silent_differences(exact, found, opened.layers),
-        ),
-        pictures=tuple(pictures),
+        notes=(*notes, *_silent_differences(exact, found, opened.layers)),
+        pictures=tuple(seen_pictures(pictures, outputs, found.outputs, labels)),
         versions=_versions() | reference.versions,
         tolerance=tolerance,
     )
@@ -150,101 +129,19 @@ def verify(
     return verdict
 
 
-# What is compared
-
-
-def _in_float64(model: Source) -> Model:
-    """The model to be verified, in evaluation mode; one in memory is copied."""
-    opened = copy.deepcopy(model) if isinstance(model, Model) else load_model(model)
-    return opened.cpu().double().eval()
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """What a model is held against.
-
-    Attributes:
-        source: what gives its outputs; a model is still to be run.
-        subject: what it is called, where it is a model.
-        counterpart: makes its model here, None where there is none.
-        layers: its layers here by path, which may have no weights.
-        notes: what is to be said of it.
-    """
-
-    source: KerasReference | RunReference | Model
-    subject: Subject | None = None
-    counterpart: Callable[[], Model] | None = None
-    layers: dict[str, nn.Module] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def run_on(self, arrays: list[np.ndarray]) -> KerasReference | RunReference:
-        if isinstance(self.source, Model):
-            return record(self.source, arrays, self.subject)
-        return self.source
-
-    def counterpart_of(self, path: str) -> nn.Module | None:
-        """The layer at a path, as it is here."""
-        return None if self.counterpart is None else dict(places_of(self.counterpart())).get(path)
-
-
-def _open_reference(
-    model: Source,
-    against: Source | None,
-    application: Application | None,
-    exact: Model,
-    keras: KerasProcess | None,
-    stack: ExitStack,
-) -> _Opened:
-    if isinstance(against, Model):
-        here = _in_float64(against)
-        return _Opened(here, _subject(against, here), lambda: here, dict(places_of(here)))
-    path = Path(model if against is None else against)
-    if is_stored_reference(path):
-        return _Opened(read_reference(path))
-    is_keras = is_keras_file(path)
-    if against is None and not is_keras:
-        raise ValueError(f"{path.name} is no file of Keras: verify it against one (`against`).")
-    if against is None or (is_keras and is_installed()):
-        counterpart, layers = _checked(path, application, exact)
-        process = keras or stack.enter_context(KerasProcess(package_for(path)))
-        reference = KerasReference(process, path, application)
-        return _Opened(reference, counterpart=counterpart, layers=layers)
-    reason = "Keras is not installed" if is_keras else "it is no file of Keras"
-    here = _in_float64(path)
-    note = f"{path.name} was run here, not in Keras, as {reason}."
-    return _Opened(here, _subject(path, here), lambda: here, dict(places_of(here)), (note,))
-
-
-def _checked(
-    path: Path, application: Application | None, exact: Model
-) -> tuple[Callable[[], Model], dict[str, nn.Module]]:
-    """What makes the model of a file here, and its layers without their weights.
-
-    Keras runs code that is in files. What this package opens has none: only that goes to Keras.
-
-    Raises:
-        KerasFileError: it does not open here.
-    """
-    file = read_file(path)
-    if application is None:
-        with reading(path):
-            unfilled, _ = open_unfilled(path, file)
-        return lambda: _in_float64(path), dict(places_of(unfilled))
-
-    def filled() -> Model:
-        counterpart = copy.deepcopy(exact)
-        counterpart.load_weights(path)
-        return counterpart
-
-    return filled, {}
-
-
-def _subject(source: Source, model: Model) -> Subject:
-    runs_on = f"kerastorch {__version__} on PyTorch {torch.__version__}"
-    if isinstance(source, Model):
-        return Subject(model.name, runs_on, parameters=model.count_params())
-    path = Path(source)
-    return Subject(path.name, runs_on, sha256_of(path), model.count_params())
+def _check_arguments(
+    model: ModelOrFile,
+    against: ModelOrFile | None,
+    tolerance: float,
+    written: list[str | PathLike | None],
+) -> None:
+    if against is None and isinstance(model, Model):
+        raise ValueError("A model in memory is verified against something: give `against`.")
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance is a number from 0 to 1, not {tolerance!r}.")
+    for path in written:  # before all the work is done
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "There is no such folder", str(path))
 
 
 def _versions() -> dict[str, str]:
@@ -290,22 +187,33 @@ def random_inputs(
 
 
 def _compare_inputs(
-    model: Model, arrays: list[np.ndarray], given: list[np.ndarray]
-) -> Iterator[tuple[LayerResult, Divergence | None]]:
+    model: Model, arrays: list[np.ndarray], model_inputs: Any
+) -> tuple[list[LayerResult], Divergence | None]:
     """What the model's own preprocessing makes of the inputs, beside what the reference gets."""
+    results, divergence = [], None
+    given = [np.asarray(x) for x in model._arrange(model_inputs)]
     for symbol, array, own in zip(model.inputs, arrays, given, strict=True):
-        name, format = symbol.node.name, model.data_format
+        name = symbol.node.name
         expected = Expected.of(array.astype(np.float64))
-        x = to_tensor(own, torch.float64, format)
-        call = Call(name, "InputLayer", (expected,))
-        error = expected.error(own)
-        figures = (array.shape, expected.largest, error)
-        result = LayerResult(0, name, "InputLayer", *figures, tolerance=INPUT_TOLERANCE)
-        divergence = None
-        if not error <= INPUT_TOLERANCE:
-            visit = Visit(name, nn.Identity(), (x,), {}, [x])
-            divergence = explain(Case(visit, call, format, (), None), result, INPUT_TOLERANCE)
-        yield result, divergence
+        result = LayerResult(
+            0,
+            name,
+            "InputLayer",
+            array.shape,
+            expected.largest,
+            expected.error(own),
+            tolerance=INPUT_TOLERANCE,
+        )
+        results.append(result)
+        if divergence is None and not result.error <= INPUT_TOLERANCE:
+            x = to_tensor(own, torch.float64, model.data_format)
+            visit, call = (
+                Visit(name, nn.Identity(), (x,), {}, [x]),
+                Call(name, "InputLayer", (expected,)),
+            )
+            case = Case(visit, call, model.data_format, (), None)
+            divergence = explain(case, result, INPUT_TOLERANCE)
+    return results, divergence
 
 
 # What was found
@@ -373,31 +281,3 @@ def _silent_differences(
         yield (
             f"Arguments that differ, whether or not it shows for these inputs: {shorten(listed)}."
         )
-
-
-def _seen(
-    pictures: Sequence[str | PathLike],
-    theirs: list[np.ndarray],
-    ours: list[np.ndarray],
-    labels: Sequence[str] | None,
-) -> Iterator[Picture]:
-    """The pictures with the best classes of both, as far as the models give one row of scores."""
-    if not pictures or not ours:
-        return
-    is_classifier = len(theirs) == 1 and theirs[0].ndim == 2
-    best = [
-        best_labels(outputs[0], labels) if is_classifier else [()] * len(pictures)
-        for outputs in (theirs, ours)
-    ]
-    for path, reference, model in zip(map(Path, pictures), *best, strict=True):
-        rows = [tuple((name, float(score)) for name, score in row) for row in (reference, model)]
-        yield Picture(path.name, _thumbnail(path), *rows)
-
-
-def _thumbnail(path: Path) -> bytes:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail(THUMBNAIL)
-    buffer = io.BytesIO()
-    small.save(buffer, "PNG")
-    return buffer.getvalue()
