@@ -4,11 +4,10 @@
 Keras (`keras_client` asks `keras_process`) or a run kept by `storage`. `comparison` holds each
 layer's output against it as `watching` sees it, `causes` tries why the first that differs does, and
 a `verdict` is what comes of it, for which `report` makes a page. `diffing` compares without
-running: the layers of both `sides`, of which a `difference` tells.
+running.
 """
 
-from .difference import Change, Difference, LayerDifference, Source, ValueChange
-from .diffing import diff
+from .diffing import Change, Difference, LayerDifference, Source, ValueChange, diff
 from .keras_client import KerasMissingError, KerasProcess, KerasProcessError
 from .verdict import Cause, Divergence, LayerResult, Picture, Subject, Verdict
 from .verifying import verify

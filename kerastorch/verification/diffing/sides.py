@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..convert.errors import KerasFileError, reading, shorten
-from ..convert.keras_files import KerasFile, StoredLayer, is_sharded
-from ..convert.loading import open_unfilled, read_file, sha256_of
-from ..convert.matching import arrays_of_today, module_keys, pair_layers
-from ..convert.rules import Rule, rules_for
-from ..convert.safetensors_files import read_header, read_tensors
-from ..convert.tensorflowjs_files import is_tensorflowjs
-from ..engine import InputLayer, Layer, Model, Operation, Sequential
-from ..engine.layer import keras_class, stored_tensors
-from ..engine.layout import keras_axes
-from ..engine.structure import flatten, map_structure
+from ...convert.errors import KerasFileError, reading, shorten
+from ...convert.keras_files import KerasFile, StoredLayer, is_sharded
+from ...convert.loading import open_unfilled, read_file, sha256_of
+from ...convert.matching import arrays_of_today, module_keys, pair_layers
+from ...convert.rules import Rule, rules_for
+from ...convert.safetensors_files import read_header, read_tensors
+from ...convert.tensorflowjs_files import is_tensorflowjs
+from ...engine import InputLayer, Layer, Model, Operation, Sequential
+from ...engine.layer import keras_class, stored_tensors
+from ...engine.layout import keras_axes
+from ...engine.structure import flatten, map_structure
 from .difference import Source
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine import Model
+from ...engine import Model
 from .difference import Change, Difference, LayerDifference, ValueChange
 from .sides import LayerContent, Place, read_sides
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from os.path import commonprefix
 from typing import Any
 
-from ..convert.errors import shorten
-from .plain import in_json
+from ...convert.errors import shorten
+from ..plain import in_json
 
 
 @dataclass(frozen=True)
