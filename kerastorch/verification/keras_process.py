@@ -131,9 +131,8 @@ class Runner:
         versions = {
             name: sys.modules[name].__version__ for name in (self.keras.__name__, "tensorflow")
         }
-        inputs = [[list(x.shape), getattr(x.dtype, "name", x.dtype)] for x in model.inputs]
-        counts = {"parameters": model.count_params()}
-        self.tell({"inputs": inputs, "layers": self._leaves, "versions": versions, **counts})
+        description = {"layers": self._leaves, "parameters": model.count_params()}
+        self.tell({**description, "versions": versions})
 
     def _structured(self, arrays: Sequence[np.ndarray]) -> Any:
         import tensorflow as tf
