@@ -12,7 +12,7 @@ from typing import Any
 from kerastorch import initializers, layers
 from kerastorch.config import data_format_scope, image_data_format
 from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential, Symbol
-from kerastorch.engine.layer import keras_class
+from kerastorch.engine.layer import constructor_parameters, keras_class
 from kerastorch.engine.structure import map_structure
 from kerastorch.engine.symbol import contains_symbol
 from kerastorch.ops import OPERATION_CLASSES
@@ -356,7 +356,7 @@ _TYPES = {"float": (int, float), "bool": (bool, int)}
 
 def _arguments(data: dict[str, Any]) -> dict[str, Any]:
     """The constructor's arguments in a layer's config."""
-    known = inspect.signature(_class_of(data)).parameters
+    known = constructor_parameters(_class_of(data))
     arguments = {
         key: value
         for key, value in data["config"].items()
@@ -405,7 +405,7 @@ def _unsupported(data: dict[str, Any]) -> Iterator[str]:
     if cls is None:
         yield f"Lambda {config.get('name')!r}" if name == "Lambda" else _whole_name(data)
         return
-    known = inspect.signature(cls).parameters
+    known = constructor_parameters(cls)
     if "dtype" not in known and _is_quantized(config.get("dtype")):
         yield f"{name} with a quantized dtype"
     for key, value in config.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -215,7 +217,7 @@ class Layer(nn.Module):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of Keras's constructor, as plain data."""
-        arguments = [*inspect.signature(keras_class(type(self))).parameters]
+        arguments = constructor_parameters(keras_class(type(self)))
         return {name: serialize_argument(name, getattr(self, name)) for name in arguments}
 
     @classmethod
@@ -225,7 +227,7 @@ class Layer(nn.Module):
         Keras's `dtype`, a name or a policy, has no counterpart here: a layer's parameters say what
         it computes in, and the host's autocast what it computes with.
         """
-        takes_dtype = "dtype" in inspect.signature(keras_class(cls)).parameters
+        takes_dtype = "dtype" in constructor_parameters(keras_class(cls))
         return cls(**{k: v for k, v in config.items() if takes_dtype or k != "dtype"})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -270,6 +272,12 @@ def _native_of(cls: type[Layer], native_class: type[Layer]) -> type[Layer]:
 def keras_class(cls: type[Layer]) -> type[Layer]:
     """The class with Keras's constructor behind a layer's class."""
     return getattr(cls, "keras_class", cls)
+
+
+@functools.cache
+def constructor_parameters(cls: type[Layer]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a class's constructor; a large model asks a thousand times."""
+    return inspect.signature(cls).parameters
 
 
 def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
