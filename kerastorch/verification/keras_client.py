@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ..convert.keras_files import read_keras_file
 from .keras_process import receive, send
 
 PROGRAM = Path(__file__).with_name("keras_process.py")
@@ -142,7 +141,7 @@ def is_installed(package: str = "keras") -> bool:
     return all(importlib.util.find_spec(name) for name in (package, "tensorflow"))
 
 
-def package_for(path: Path) -> str:
-    """The package that runs a file: the Keras that wrote it, as far as it is installed."""
-    version = read_keras_file(path).keras_version or ""
-    return "tf_keras" if version.startswith("2.") and is_installed("tf_keras") else "keras"
+def package_for(version: str | None) -> str:
+    """The package that runs files of a version of Keras, as far as it is installed."""
+    is_old = version is not None and version.startswith("2.")
+    return "tf_keras" if is_old and is_installed("tf_keras") else "keras"

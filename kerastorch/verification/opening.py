@@ -16,7 +16,7 @@ from torch import nn
 
 from .. import __version__
 from ..convert.errors import KerasFileError, reading
-from ..convert.keras_files import is_keras_file
+from ..convert.keras_files import KerasFile, is_keras_file
 from ..convert.loading import open_unfilled, read_file, sha256_of
 from ..engine import Model
 from ..models import load_model
@@ -94,8 +94,9 @@ def open_reference(
     if against is None and not is_keras:
         raise ValueError(f"{path.name} is no file of Keras: verify it against one (`against`).")
     if against is None or (is_keras and is_installed()):
-        counterpart, layers = _checked(path, application, exact)
-        process = keras or stack.enter_context(KerasProcess(package_for(path)))
+        file = read_file(path)
+        counterpart, layers = _checked(path, file, application, exact)
+        process = keras or stack.enter_context(KerasProcess(package_for(file.keras_version)))
         reference = KerasReference(process, path, application)
         return OpenedReference(reference, counterpart=counterpart, layers=layers)
     reason = "Keras is not installed" if is_keras else "it is no file of Keras"
@@ -107,7 +108,7 @@ def open_reference(
 
 
 def _checked(
-    path: Path, application: Application | None, exact: Model
+    path: Path, file: KerasFile, application: Application | None, exact: Model
 ) -> tuple[Callable[[], Model], dict[str, nn.Module]]:
     """What makes the model of a file here, and its layers without their weights.
 
@@ -116,7 +117,6 @@ def _checked(
     Raises:
         KerasFileError: it does not open here.
     """
-    file = read_file(path)
     if application is None:
         with reading(path):
             unfilled, _ = open_unfilled(path, file)

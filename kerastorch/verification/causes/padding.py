@@ -43,9 +43,8 @@ def padding(case: Case) -> Iterator[Trial]:
                 f"The reference pads {name}{with_what}; this layer pads {_own_padding(window)}.",
                 lambda padded=padded: case.run(open_window, padded),
             )
-        if is_average:
+        if is_average:  # whose fill is zeros
             inside = F.pad(torch.ones_like(x), (left, right, top, bottom))
-            padded = F.pad(x, (left, right, top, bottom))
             yield (
                 f"The reference pads {name} and leaves the padding out of its averages; this layer "
                 f"pads {_own_padding(window)}.",
