@@ -11,6 +11,7 @@ import kerastorch
 from kerastorch import Input, Layer, Model, layers, registration
 from kerastorch.convert.config import model_config
 from tests import parity
+from tests.registered import register_block
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
@@ -76,23 +77,7 @@ def test_functions_are_registered(oracle, tmp_path):
 def test_layers_inside_have_their_own_rules(oracle, tmp_path):
     """In Keras's order: a layer's trainable weights first, then the others."""
 
-    @kerastorch.register_layer("shop>Block")
-    class Block(Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.first = layers.BatchNormalization()
-            self.dense = layers.Dense(3)
-            self.second = layers.BatchNormalization()
-
-        def build(self, shape):
-            self.gain = nn.Parameter(torch.zeros(shape[-1]))
-            for layer in (self.first, self.dense, self.second):
-                layer(Input(shape[1:]))
-            self.built = True
-
-        def forward(self, x):
-            return self.second(self.dense(self.first(x * self.gain[:, None, None])))
-
+    register_block()
     path = tmp_path / "twin.h5"
     model = parity.make_twins(oracle, "own_block", {}, path, parity.by_load_model)
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))

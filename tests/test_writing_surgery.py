@@ -19,6 +19,7 @@ from kerastorch.convert import convert_file
 from kerastorch.convert.hdf5_writing import Array, Group, write_hdf5
 from tests import parity
 from tests.oracle.client import ROOT
+from tests.registered import register_block
 from tests.test_loading import assert_same_state
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
@@ -258,25 +259,7 @@ def test_registered_layers_go_home(oracle, tmp_path, builder):
 def test_layers_within_registered_ones(oracle, tmp_path):
     """In `.keras` their paths say which attributes hold them."""
 
-    @kerastorch.register_layer("shop>Block")
-    class Block(Layer):
-        def __init__(self, **kwargs):
-            super().__init__(**kwargs)
-            self.first = layers.BatchNormalization()
-            self.dense = layers.Dense(3)
-            self.second = layers.BatchNormalization()
-
-        def build(self, shape):
-            self.gain = nn.Parameter(torch.zeros(shape[-1]))
-            for layer in (self.first, self.dense, self.second):
-                layer(Input(shape[1:]))
-
-        def forward(self, x):
-            return self.second(self.dense(self.first(x * self.gain[:, None, None])))
-
-        def get_config(self):
-            return {"name": self.name, "trainable": self.trainable}
-
+    register_block()
     oracle.ask("build", builder="own_block", arguments={})
     state = oracle.ask("state")
     for source in WHOLE:
