@@ -26,7 +26,7 @@ def preprocessed(k, name):
     return k.models.Model(image, k.layers.Conv2D(4, 3)(module.preprocess_input(image)))
 
 
-def resnet50_before_keras_2_3(k, include_top):
+def resnet50_before_keras_2_3(k, include_top, image_size=(45, 38)):
     """ResNet50 with the names, the epsilon and the order of layers of its first years."""
     layers = k.layers
 
@@ -34,7 +34,7 @@ def resnet50_before_keras_2_3(k, include_top):
         x = layers.Conv2D(filters, size, name=f"res{name}", **arguments)(x)
         return layers.BatchNormalization(name=f"bn{name}")(x)
 
-    image = layers.Input((45, 38, 3))
+    image = layers.Input((*image_size, 3))
     x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
     x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
     x = layers.Activation("relu")(layers.BatchNormalization(name="bn_conv1")(x))
