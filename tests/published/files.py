@@ -40,7 +40,7 @@ def publish(
         name: the application, by the name of its constructor.
         include_top: whether with the classifier. Without it the oracle's model takes images of any
             size, except where `size` is given and for the NASNets, whose layers depend on it.
-        alpha, size: the variant of a MobileNet.
+        alpha, size: the variant, which a MobileNet needs and nothing else has.
 
     Returns:
         The path of the file, whose end is `published_path`.
