@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +27,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             error.filename = str(path)  # the name that the user knows
         raise
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file is one that `replacing` writes, or has left behind when it was killed."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None

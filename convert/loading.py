@@ -6,6 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from .keras_files import (
 from .keras_writing import save_converted
 from .matching import match
 from .report import LoadReport
-from .safetensors_files import read_safetensors, saved_model_config
+from .safetensors_files import read_safetensors, saved_model_config, source_epsilon
 from .tensorflowjs_files import is_tensorflowjs, read_tensorflowjs, tensorflowjs_parts
 from .unverified import open_regular
 
@@ -41,7 +42,8 @@ def load_weights(
     path = Path(filepath)
     with reading(path):
         file = read_file(path)
-        weights, report = _weights_for(model, path, file, by_name, skip_mismatch)
+        weights, report, epsilon = _weights_for(model, path, file, by_name, skip_mismatch)
+        _set_epsilon(model, epsilon)
         _fill(model, weights, file)
     return report
 
@@ -78,18 +80,31 @@ def convert_file(
         ValueError: the output has another ending, or Keras has no layer for one in the model.
         OSError: the output cannot be written.
     """
+    model, description = map_file(source, model)
+    save_converted(model, output, description)
+    return model
+
+
+def map_file(source: str | PathLike, model: Model | None = None) -> tuple[Model, dict[str, Any]]:
+    """A file's model, its weights views of the mapped file, and what `describe_file` tells.
+
+    An `epsilon` is with it if the weights go with another one than the architecture's.
+
+    The arguments and errors are those of `convert_file`.
+    """
     path = Path(source)
     with reading(path), ThreadPoolExecutor(1) as hashing:
         sha256 = hashing.submit(sha256_of, path)  # while the file is parsed and matched
         file = read_file(path)
+        epsilon = None
         if model is None:
             model, weights = open_unfilled(path, file)
         else:
-            weights, _ = _weights_for(model, path, file)
+            weights, _, epsilon = _weights_for(model, path, file)
+            _set_epsilon(model, epsilon)
         _place(model, weights)
         description = _describe(path, file, sha256.result())
-    save_converted(model, output, description)
-    return model
+    return model, description if epsilon is None else {**description, "epsilon": epsilon}
 
 
 def describe_file(filepath: str | PathLike) -> dict[str, str | None]:
@@ -135,17 +150,18 @@ def _weights_for(
     file: KerasFile | None,
     by_name: bool = False,
     skip_mismatch: bool = False,
-) -> tuple[Weights, LoadReport]:
-    """The tensors for a model, views of the mapped file."""
+) -> tuple[Weights, LoadReport, float | None]:
+    """The tensors for a model, views of the mapped file, and their epsilon, see `Match`."""
     if file is None:
-        return read_safetensors(model, path, by_name, skip_mismatch)
+        weights, report = read_safetensors(model, path, by_name, skip_mismatch)
+        return weights, report, source_epsilon(path)
     assignments, report, epsilon = match(model, file, path.name, by_name, skip_mismatch)
-    if epsilon is not None:
-        _set_epsilon(model, epsilon)
-    return {assignment.key: assignment.tensor() for assignment in assignments}, report
+    return {assignment.key: assignment.tensor() for assignment in assignments}, report, epsilon
 
 
-def _set_epsilon(model: Model, epsilon: float) -> None:
+def _set_epsilon(model: Model, epsilon: float | None) -> None:
+    if epsilon is None:
+        return
     for module in model.modules():
         if isinstance(module, BatchNormalization):
             module.epsilon = module.eps = epsilon

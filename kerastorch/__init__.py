@@ -12,9 +12,9 @@ when used, and so do `diff` and `verify`.
 from pathlib import Path as _Path
 from typing import Any as _Any
 
-# `convert/` stands beside `kerastorch/` in a checkout, and inside it in a wheel. In a checkout
-# (also an editable install, or under torch.hub), which `hubconf.py` tells, submodules are therefore
-# looked for in the parent folder too.
+# `convert/` and `hub/` stand beside `kerastorch/` in a checkout, and inside it in a wheel. In a
+# checkout (also an editable install, or under torch.hub), which `hubconf.py` tells, submodules are
+# therefore looked for in the parent folder too.
 if (_Path(__file__).parents[1] / "hubconf.py").is_file():
     __path__.append(str(_Path(__file__).parents[1]))
 

@@ -16,6 +16,7 @@ from ..config import image_data_format
 from ..engine import Model, Symbol
 from ..layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from .imagenet_utils import CLASSES
+from .registry import get_record
 
 
 def channel_axis(last=-1):
@@ -146,24 +147,18 @@ def source_inputs(image, input_tensor):
     return sources
 
 
-class PublishedWeightsError(ValueError):
-    """The published weights of an architecture cannot be had."""
-
-
-def published_weights(model):
-    """The file of published weights that fits `model`."""
-    raise PublishedWeightsError(
-        f"the published weights of {model.name!r} cannot be fetched yet: "
-        "pass weights='path/to/a/weights/file' or weights=None"
-    )
-
-
-def loads_weights(constructor):
+def loads_weights(constructor=None, *, variant=None):
     """Loads the `weights` of the decorated constructor, whose body builds the layers only.
 
     What is about to be loaded is not initialised first. If another layer has made `input_tensor`,
     the weights fill the layers after it and leave those before it alone.
+
+    `"imagenet"` stands for the published weights of the model that the argument `weights_name`
+    names, or else the constructor; `variant` gives, for all its arguments, the `alpha` and `size`
+    of those that are published for several.
     """
+    if constructor is None:
+        return functools.partial(loads_weights, variant=variant)
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)
@@ -176,13 +171,28 @@ def loads_weights(constructor):
             return constructor(*args, **kwargs)
         with torch.device("meta"):
             model = constructor(*args, **kwargs)
-        path = published_weights(model) if weights == "imagenet" else weights
         starts_at_input = input_tensor is None or input_tensor.node.is_input
         loaded = model if starts_at_input else Model(input_tensor, model.output)
-        loaded.load_weights(path)
+        if weights == "imagenet":
+            _load_published(loaded, constructor, arguments.arguments, variant)
+        else:
+            loaded.load_weights(weights)
         return model
 
     return construct
+
+
+def _load_published(model, constructor, arguments, variant):
+    """Loads the published weights that `"imagenet"` stands for."""
+    from ..hub import Checkpoint, load_published
+
+    name = arguments.get("weights_name", constructor.__name__)
+    if name is None:
+        raise ValueError("weights='imagenet' needs weights_name, the model they are published for")
+    record = get_record(name)
+    chosen = variant(**arguments) if variant else {}
+    weights = record.published_weights(arguments["include_top"], **chosen)
+    load_published(model, Checkpoint(record, weights))
 
 
 def _check_weights(weights):

@@ -15,6 +15,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -30,11 +31,14 @@ GROWTH_RATE = 32
 @loads_weights
 def DenseNet(
     blocks, include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="densenet",
+    classes=1000, classifier_activation="softmax", name="densenet", weights_name=None,
 ):  # fmt: skip
     """The network whose four dense blocks have `blocks` layers.
 
-    The other arguments, the result and the errors are those of `DenseNet121`.
+    All arguments that are not listed, the result and the errors are those of `DenseNet121`.
+
+    Args:
+        weights_name: whose published weights `"imagenet"` stands for, e.g. `"densenet121"`.
     """
     if image_data_format() == "channels_first":
         raise ValueError("DenseNet, as in Keras, takes the image data format 'channels_last' only")
@@ -88,7 +92,18 @@ def _batch_norm_relu(x, bn_name, relu_name):
 
 
 @register_model(
-    "densenet121", FAMILY, size_mb=33, top1=0.750, top5=0.923, params=8_062_504, depth=121
+    "densenet121",
+    FAMILY,
+    size_mb=33,
+    top1=0.750,
+    top5=0.923,
+    params=8_062_504,
+    depth=121,
+    weights=with_and_without_top(
+        "densenet/densenet121_weights_tf_dim_ordering_tf_kernels",
+        md5="9d60b8095a5708f2dcce2bca79d332c7",
+        md5_without_top="30ee3e1110167f948a6b9946edeeb738",
+    ),
 )
 def DenseNet121(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
@@ -96,11 +111,22 @@ def DenseNet121(
 ):  # fmt: skip
     """DenseNet121: 58 dense layers of two convolutions. It takes channels-last shapes only."""
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return DenseNet([6, 12, 24, 16], *shared, classifier_activation, name)
+    return DenseNet([6, 12, 24, 16], *shared, classifier_activation, name, "densenet121")
 
 
 @register_model(
-    "densenet169", FAMILY, size_mb=57, top1=0.762, top5=0.932, params=14_307_880, depth=169
+    "densenet169",
+    FAMILY,
+    size_mb=57,
+    top1=0.762,
+    top5=0.932,
+    params=14_307_880,
+    depth=169,
+    weights=with_and_without_top(
+        "densenet/densenet169_weights_tf_dim_ordering_tf_kernels",
+        md5="d699b8f76981ab1b30698df4c175e90b",
+        md5_without_top="b8c4d4c20dd625c148057b9ff1c1176b",
+    ),
 )
 def DenseNet169(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
@@ -108,11 +134,22 @@ def DenseNet169(
 ):  # fmt: skip
     """DenseNet169: 82 dense layers of two convolutions. It takes channels-last shapes only."""
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return DenseNet([6, 12, 32, 32], *shared, classifier_activation, name)
+    return DenseNet([6, 12, 32, 32], *shared, classifier_activation, name, "densenet169")
 
 
 @register_model(
-    "densenet201", FAMILY, size_mb=80, top1=0.773, top5=0.936, params=20_242_984, depth=201
+    "densenet201",
+    FAMILY,
+    size_mb=80,
+    top1=0.773,
+    top5=0.936,
+    params=20_242_984,
+    depth=201,
+    weights=with_and_without_top(
+        "densenet/densenet201_weights_tf_dim_ordering_tf_kernels",
+        md5="1ceb130c1ea1b78c3bf6114dbdfd8807",
+        md5_without_top="c13680b51ded0fb44dff2d8f86ac8bb1",
+    ),
 )
 def DenseNet201(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
@@ -120,7 +157,7 @@ def DenseNet201(
 ):  # fmt: skip
     """DenseNet201: 98 dense layers of two convolutions. It takes channels-last shapes only."""
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return DenseNet([6, 12, 48, 32], *shared, classifier_activation, name)
+    return DenseNet([6, 12, 48, 32], *shared, classifier_activation, name, "densenet201")
 
 
 def preprocess_input(x, data_format=None):

@@ -14,6 +14,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -26,7 +27,18 @@ FAMILY = Family(
 
 
 @register_model(
-    "inception_resnet_v2", FAMILY, size_mb=215, top1=0.803, top5=0.953, params=55_873_736, depth=572
+    "inception_resnet_v2",
+    FAMILY,
+    size_mb=215,
+    top1=0.803,
+    top5=0.953,
+    params=55_873_736,
+    depth=572,
+    weights=with_and_without_top(
+        "inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels",
+        md5="e693bd0210a403b3192acc6073ad2e96",
+        md5_without_top="d19885ff4a710c122648d3b5c3b684e4",
+    ),
 )
 @loads_weights
 def InceptionResNetV2(

@@ -13,6 +13,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -25,7 +26,18 @@ FAMILY = Family(
 
 
 @register_model(
-    "inception_v3", FAMILY, size_mb=92, top1=0.779, top5=0.937, params=23_851_784, depth=159
+    "inception_v3",
+    FAMILY,
+    size_mb=92,
+    top1=0.779,
+    top5=0.937,
+    params=23_851_784,
+    depth=159,
+    weights=with_and_without_top(
+        "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels",
+        md5="9a0d58056eeedaa3f26cb7ebd46da564",
+        md5_without_top="bcbd6486424b2319ff4ef7d526e38f63",
+    ),
 )
 @loads_weights
 def InceptionV3(

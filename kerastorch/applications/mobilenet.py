@@ -1,6 +1,7 @@
 """MobileNet: depthwise separable convolutions in one straight line (Howard et al., 2017)."""
 
 from dataclasses import replace
+from itertools import product
 
 from ..engine import Model
 from ..layers import (
@@ -27,6 +28,7 @@ from .construction import (
     source_inputs,
 )
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import PublishedWeights
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -41,8 +43,32 @@ PUBLISHED_ALPHAS = (0.25, 0.50, 0.75, 1.0)
 PUBLISHED_SIZES = (128, 160, 192, 224)
 
 
-@register_model("mobilenet", FAMILY, size_mb=16, top1=0.704, top5=0.895, params=4_253_864, depth=88)
-@loads_weights
+def _published():
+    """A file for each width and size, with and without the classifier."""
+    names = ("2_5", "5_0", "7_5", "1_0")  # the widths, as the files' names have them
+    widths = zip(PUBLISHED_ALPHAS, names, strict=True)
+    for (alpha, name), size in product(widths, PUBLISHED_SIZES):
+        path = f"mobilenet/mobilenet_{name}_{size}_tf"
+        yield PublishedWeights(f"{path}.h5", None, True, size, alpha)
+        yield PublishedWeights(f"{path}_no_top.h5", None, False, size, alpha)
+
+
+def _variant(alpha, input_shape, **others):
+    """The width and size of the published file that the arguments ask for."""
+    return {"alpha": alpha, "size": published_size(input_shape, PUBLISHED_SIZES)}
+
+
+@register_model(
+    "mobilenet",
+    FAMILY,
+    size_mb=16,
+    top1=0.704,
+    top5=0.895,
+    params=4_253_864,
+    depth=88,
+    weights=tuple(_published()),
+)
+@loads_weights(variant=_variant)
 def MobileNet(
     input_shape=None, alpha=1.0, depth_multiplier=1, dropout=1e-3, include_top=True,
     weights="imagenet", input_tensor=None, pooling=None, classes=1000,

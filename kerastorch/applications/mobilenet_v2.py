@@ -1,6 +1,7 @@
 """MobileNetV2: inverted residual blocks with linear bottlenecks (Sandler et al., 2018)."""
 
 from dataclasses import replace
+from itertools import product
 
 from ..engine import Model, Symbol
 from ..layers import (
@@ -27,6 +28,7 @@ from .construction import (
 from .imagenet_utils import correct_pad
 from .imagenet_utils import decode_predictions as decode_predictions
 from .mobilenet import check_published, published_size, size_in_name
+from .published import PublishedWeights
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -51,10 +53,31 @@ BLOCKS = (
 )
 
 
+def _published():
+    """A file for each width and size, with and without the classifier."""
+    for alpha, size in product(PUBLISHED_ALPHAS, PUBLISHED_SIZES):
+        path = f"mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}"
+        yield PublishedWeights(f"{path}.h5", None, True, size, alpha)
+        yield PublishedWeights(f"{path}_no_top.h5", None, False, size, alpha)
+
+
+def _variant(include_top, alpha, input_shape, input_tensor, **others):
+    """The width and size of the published file that the arguments ask for."""
+    shape = input_shape or (_shape_of(input_tensor) if include_top else None)
+    return {"alpha": alpha, "size": published_size(shape, PUBLISHED_SIZES)}
+
+
 @register_model(
-    "mobilenet_v2", FAMILY, size_mb=14, top1=0.713, top5=0.901, params=3_538_984, depth=88
+    "mobilenet_v2",
+    FAMILY,
+    size_mb=14,
+    top1=0.713,
+    top5=0.901,
+    params=3_538_984,
+    depth=88,
+    weights=tuple(_published()),
 )
-@loads_weights
+@loads_weights(variant=_variant)
 def MobileNetV2(
     input_shape=None, alpha=1.0, include_top=True, weights="imagenet", input_tensor=None,
     pooling=None, classes=1000, classifier_activation="softmax", name=None,

@@ -21,6 +21,7 @@ from . import imagenet_utils
 from .construction import image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import correct_pad
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import PublishedWeights
 from .registry import Family, register_model
 
 LARGE = Family(
@@ -38,7 +39,7 @@ def NASNet(
     input_shape=None, penultimate_filters=4032, num_blocks=6, stem_block_filters=96,
     skip_reduction=True, filter_multiplier=2, include_top=True, weights="imagenet",
     input_tensor=None, pooling=None, classes=1000, default_size=None,
-    classifier_activation="softmax", name="NASNet",
+    classifier_activation="softmax", name="NASNet", weights_name=None,
 ):  # fmt: skip
     """The network NASNet-A (`num_blocks` @ `penultimate_filters`).
 
@@ -54,6 +55,7 @@ def NASNet(
         filter_multiplier: growth of the filters from one size to the next.
         default_size: height and width in pixels with the classifier if `input_shape` is not given,
             331 if None.
+        weights_name: whose published weights `"imagenet"` stands for, e.g. `"nasnet_large"`.
     """
     if image_data_format() == "channels_first":
         raise ValueError("NASNet, as in Keras, takes the image data format 'channels_last' only")
@@ -210,7 +212,28 @@ def _batch_norm(x, name):
     return BatchNormalization(axis=-1, momentum=0.9997, name=name)(x)
 
 
-@register_model("nasnet_mobile", MOBILE, size_mb=23, top1=0.744, top5=0.919, params=5_326_716)
+@register_model(
+    "nasnet_mobile",
+    MOBILE,
+    size_mb=23,
+    top1=0.744,
+    top5=0.919,
+    params=5_326_716,
+    weights=(
+        PublishedWeights(
+            "nasnet/NASNet-mobile.h5",
+            "md5:020fb642bf7360b370c678b08e0adf61",
+            include_top=True,
+            cached_as="nasnet_mobile.h5",
+        ),
+        PublishedWeights(
+            "nasnet/NASNet-mobile-no-top.h5",
+            "md5:1ed92395b5b598bdda52abe5c0dbfd63",
+            include_top=False,
+            cached_as="nasnet_mobile_no_top.h5",
+        ),
+    ),
+)
 def NASNetMobile(
     input_shape=None, include_top=True, weights="imagenet", input_tensor=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="nasnet_mobile",
@@ -222,17 +245,42 @@ def NASNetMobile(
     if not include_top and input_shape is None:
         input_shape = (MOBILE.default_size, MOBILE.default_size, 3)
     shared = include_top, weights, input_tensor, pooling, classes, MOBILE.default_size
-    return NASNet(input_shape, 1056, 4, 32, False, 2, *shared, classifier_activation, name)
+    return NASNet(
+        input_shape, 1056, 4, 32, False, 2, *shared, classifier_activation, name, "nasnet_mobile"
+    )
 
 
-@register_model("nasnet_large", LARGE, size_mb=343, top1=0.825, top5=0.960, params=88_949_818)
+@register_model(
+    "nasnet_large",
+    LARGE,
+    size_mb=343,
+    top1=0.825,
+    top5=0.960,
+    params=88_949_818,
+    weights=(
+        PublishedWeights(
+            "nasnet/NASNet-large.h5",
+            "md5:11577c9a518f0070763c2b964a382f17",
+            include_top=True,
+            cached_as="nasnet_large.h5",
+        ),
+        PublishedWeights(
+            "nasnet/NASNet-large-no-top.h5",
+            "md5:d81d89dc07e6e56530c4e77faddd61b5",
+            include_top=False,
+            cached_as="nasnet_large_no_top.h5",
+        ),
+    ),
+)
 def NASNetLarge(
     input_shape=None, include_top=True, weights="imagenet", input_tensor=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="nasnet_large",
 ):  # fmt: skip
     """NASNetLarge, NASNet-A (6 @ 4032). It takes channels-last shapes only."""
     shared = include_top, weights, input_tensor, pooling, classes, LARGE.default_size
-    return NASNet(input_shape, 4032, 6, 96, True, 2, *shared, classifier_activation, name)
+    return NASNet(
+        input_shape, 4032, 6, 96, True, 2, *shared, classifier_activation, name, "nasnet_large"
+    )
 
 
 def preprocess_input(x, data_format=None):

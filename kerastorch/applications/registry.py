@@ -5,7 +5,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from .imagenet_utils import CLASSES
+from .published import PublishedWeights
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class ModelRecord:
         top5: the same for the best five classes.
         params: number of parameters, batch norm's statistics included.
         depth: published depth, None where none was published.
+        weights: the published files of weights.
         weights_licence: the terms of the published weights.
         paper: address of the paper.
     """
@@ -43,8 +47,28 @@ class ModelRecord:
     top5: float
     params: int
     depth: int | None
+    weights: tuple[PublishedWeights, ...]
     weights_licence: str
     paper: str
+
+    def published_weights(
+        self, include_top: bool, alpha: float | None = None, size: int | None = None
+    ) -> PublishedWeights:
+        """The published file for a model with or without its classifier.
+
+        Args:
+            include_top: whether with.
+            alpha: the model's width multiplier, where files for several are published.
+            size: height and width in pixels, the same.
+
+        Raises:
+            ValueError: there is none.
+        """
+        wanted = bool(include_top), alpha, size
+        for weights in self.weights:
+            if (weights.include_top, weights.alpha, weights.size) == wanted:
+                return weights
+        raise ValueError(f"{self.keras_name} has no published weights for {alpha=}, {size=}")
 
 
 _RECORDS: dict[str, ModelRecord] = {}
@@ -70,6 +94,7 @@ def register_model(
     top1: float,
     top5: float,
     params: int,
+    weights: tuple[PublishedWeights, ...],
     depth: int | None = None,
     module: str | None = None,
 ) -> Callable[[Callable], Callable]:
@@ -92,6 +117,7 @@ def register_model(
             top5=top5,
             params=params,
             depth=depth,
+            weights=weights,
             **vars(family),
         )
         if any({*_keys(record)} & {*_keys(other)} for other in _RECORDS.values()):
@@ -230,8 +256,9 @@ def _own_options(record: ModelRecord, **options) -> dict:
 def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
     """The model with its published weights in every layer but the classifier."""
     published = dict(options, weights="imagenet", input_shape=None, classifier_activation=None)
-    model = record.constructor(weights=None, classes=classes, **options)
     state = record.constructor(**published).state_dict()
+    with torch.device("meta"):  # What is about to be replaced is not initialised first.
+        model = record.constructor(weights=None, classes=classes, **options)
     own = model.state_dict()
     taken = {key: state[key] for key in own if key.rpartition(".")[0] != record.classifier}
     misfits = [key for key in taken if taken[key].shape != own[key].shape]
@@ -241,6 +268,9 @@ def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
             f"input_shape={options['input_shape']}: leave it out or give include_top=False"
         )
     model.load_state_dict(taken, strict=False, assign=True)
+    classifier = model.get_layer(record.classifier)
+    classifier.to_empty(device=torch.get_default_device())
+    classifier.reset_parameters()
     return model
 
 

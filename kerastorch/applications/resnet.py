@@ -15,6 +15,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, OlderNetwork, register_model, register_older_network
 
 FAMILY = Family(
@@ -115,7 +116,19 @@ def residual_block_v1(x, filters, kernel_size=3, stride=1, conv_shortcut=True, n
     return Activation("relu", name=f"{name}_out")(x)
 
 
-@register_model("resnet50", FAMILY, size_mb=98, top1=0.749, top5=0.921, params=25_636_712)
+@register_model(
+    "resnet50",
+    FAMILY,
+    size_mb=98,
+    top1=0.749,
+    top5=0.921,
+    params=25_636_712,
+    weights=with_and_without_top(
+        "resnet/resnet50_weights_tf_dim_ordering_tf_kernels",
+        md5="2cb95161c43110f7111970584f804107",
+        md5_without_top="4d473c1dd8becc155b73f8504c6f6626",
+    ),
+)
 def ResNet50(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="resnet50",
@@ -126,7 +139,19 @@ def ResNet50(
     return ResNet(stack_fn, False, True, *shared, classifier_activation, name, "resnet50")
 
 
-@register_model("resnet101", FAMILY, size_mb=171, top1=0.764, top5=0.928, params=44_707_176)
+@register_model(
+    "resnet101",
+    FAMILY,
+    size_mb=171,
+    top1=0.764,
+    top5=0.928,
+    params=44_707_176,
+    weights=with_and_without_top(
+        "resnet/resnet101_weights_tf_dim_ordering_tf_kernels",
+        md5="f1aeb4b969a6efcfb50fad2f0c20cfc5",
+        md5_without_top="88cf7a10940856eca736dc7b7e228a21",
+    ),
+)
 def ResNet101(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="resnet101",
@@ -137,7 +162,19 @@ def ResNet101(
     return ResNet(stack_fn, False, True, *shared, classifier_activation, name, "resnet101")
 
 
-@register_model("resnet152", FAMILY, size_mb=232, top1=0.766, top5=0.931, params=60_419_944)
+@register_model(
+    "resnet152",
+    FAMILY,
+    size_mb=232,
+    top1=0.766,
+    top5=0.931,
+    params=60_419_944,
+    weights=with_and_without_top(
+        "resnet/resnet152_weights_tf_dim_ordering_tf_kernels",
+        md5="100835be76be38e30d865e96f2aaae62",
+        md5_without_top="ee4c566cf9a93f14d82f913c2dc6dd0c",
+    ),
+)
 def ResNet152(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="resnet152",

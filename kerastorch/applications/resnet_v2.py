@@ -3,6 +3,7 @@
 from ..layers import Activation, Add, Conv2D, MaxPooling2D, ZeroPadding2D
 from . import imagenet_utils
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, register_model
 from .resnet import ResNet, batch_norm
 
@@ -60,7 +61,19 @@ def residual_block_v2(x, filters, kernel_size=3, stride=1, conv_shortcut=False, 
     return Add(name=f"{name}_out")([shortcut, x])
 
 
-@register_model("resnet50_v2", FAMILY, size_mb=98, top1=0.760, top5=0.930, params=25_613_800)
+@register_model(
+    "resnet50_v2",
+    FAMILY,
+    size_mb=98,
+    top1=0.760,
+    top5=0.930,
+    params=25_613_800,
+    weights=with_and_without_top(
+        "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels",
+        md5="3ef43a0b657b3be2300d5770ece849e0",
+        md5_without_top="fac2f116257151a9d068a22e544a4917",
+    ),
+)
 def ResNet50V2(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="resnet50v2",
@@ -71,7 +84,19 @@ def ResNet50V2(
     return ResNet(stack_fn, True, True, *shared, classifier_activation, name, "resnet50v2")
 
 
-@register_model("resnet101_v2", FAMILY, size_mb=171, top1=0.772, top5=0.938, params=44_675_560)
+@register_model(
+    "resnet101_v2",
+    FAMILY,
+    size_mb=171,
+    top1=0.772,
+    top5=0.938,
+    params=44_675_560,
+    weights=with_and_without_top(
+        "resnet/resnet101v2_weights_tf_dim_ordering_tf_kernels",
+        md5="6343647c601c52e1368623803854d971",
+        md5_without_top="c0ed64b8031c3730f411d2eb4eea35b5",
+    ),
+)
 def ResNet101V2(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="resnet101v2",
@@ -82,7 +107,19 @@ def ResNet101V2(
     return ResNet(stack_fn, True, True, *shared, classifier_activation, name, "resnet101v2")
 
 
-@register_model("resnet152_v2", FAMILY, size_mb=232, top1=0.780, top5=0.942, params=60_380_648)
+@register_model(
+    "resnet152_v2",
+    FAMILY,
+    size_mb=232,
+    top1=0.780,
+    top5=0.942,
+    params=60_380_648,
+    weights=with_and_without_top(
+        "resnet/resnet152v2_weights_tf_dim_ordering_tf_kernels",
+        md5="a49b44d1979771252814e80f8ec446f9",
+        md5_without_top="ed17cf2e0169df9d443503ef94b23b33",
+    ),
+)
 def ResNet152V2(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="resnet152v2",

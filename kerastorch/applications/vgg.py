@@ -5,6 +5,7 @@ from ..layers import Conv2D, Dense, Flatten, MaxPooling2D
 from . import imagenet_utils
 from .construction import image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -19,11 +20,14 @@ FAMILY = Family(
 @loads_weights
 def VGG(
     depths, include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="vgg",
+    classes=1000, classifier_activation="softmax", name="vgg", weights_name=None,
 ):  # fmt: skip
     """The network whose five blocks have `depths` convolutions.
 
-    The other arguments, the result and the errors are those of `VGG16`.
+    All arguments that are not listed, the result and the errors are those of `VGG16`.
+
+    Args:
+        weights_name: whose published weights `"imagenet"` stands for, e.g. `"vgg16"`.
     """
     image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
 
@@ -53,6 +57,11 @@ def VGG(
     params=138_357_544,
     depth=23,
     module="kerastorch.applications.vgg16",
+    weights=with_and_without_top(
+        "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels",
+        md5="64373286793e3c8b2b4e3219cbf3544b",
+        md5_without_top="6d6bbae143d832006294945121d1f1fc",
+    ),
 )
 def VGG16(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
@@ -60,7 +69,7 @@ def VGG16(
 ):  # fmt: skip
     """VGG16: 13 convolutions and three dense layers, configuration D of the paper."""
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return VGG((2, 2, 3, 3, 3), *shared, classifier_activation, name)
+    return VGG((2, 2, 3, 3, 3), *shared, classifier_activation, name, "vgg16")
 
 
 @register_model(
@@ -72,6 +81,11 @@ def VGG16(
     params=143_667_240,
     depth=26,
     module="kerastorch.applications.vgg19",
+    weights=with_and_without_top(
+        "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels",
+        md5="cbe5617147190e668d6c5d5026f83318",
+        md5_without_top="253f8cb515780f3b799900260a226db6",
+    ),
 )
 def VGG19(
     include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
@@ -79,7 +93,7 @@ def VGG19(
 ):  # fmt: skip
     """VGG19: 16 convolutions and three dense layers, configuration E of the paper."""
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return VGG((2, 2, 4, 4, 4), *shared, classifier_activation, name)
+    return VGG((2, 2, 4, 4, 4), *shared, classifier_activation, name, "vgg19")
 
 
 def preprocess_input(x, data_format=None):

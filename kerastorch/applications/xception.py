@@ -13,6 +13,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .published import with_and_without_top
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -25,7 +26,18 @@ FAMILY = Family(
 
 
 @register_model(
-    "xception", FAMILY, size_mb=88, top1=0.790, top5=0.945, params=22_910_480, depth=126
+    "xception",
+    FAMILY,
+    size_mb=88,
+    top1=0.790,
+    top5=0.945,
+    params=22_910_480,
+    depth=126,
+    weights=with_and_without_top(
+        "xception/xception_weights_tf_dim_ordering_tf_kernels",
+        md5="0a58e3b7378bc2990ea3b43d5981f1f6",
+        md5_without_top="b0042744bf5b25fce3cb969f33bebb97",
+    ),
 )
 @loads_weights
 def Xception(

@@ -1,0 +1,171 @@
+"""From a published file to a filled model, whatever is in the cache already."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from kerastorch.convert.errors import KerasFileError
+from kerastorch.engine import Model
+
+from . import settings
+from .cache import CachedCheckpoint, is_writable, remove_abandoned_drafts
+from .catalogue import Checkpoint
+from .downloading import download
+from .errors import PublishedWeightsError
+from .locking import locked
+from .manifest import find_in_mirror
+
+_logger = logging.getLogger(__name__)
+
+
+def load_published(model: Model, checkpoint: Checkpoint) -> None:
+    """Fills a model with published weights.
+
+    They come from a converted file in the cache, else from Keras's own file there, else from a
+    download. What is found is checked; what is damaged is made anew, with a warning.
+
+    Args:
+        model: of the checkpoint's architecture; on the meta device, its parameters become the
+            memory-mapped tensors of the converted file.
+        checkpoint: the published file.
+
+    Raises:
+        PublishedWeightsError: they cannot be had.
+    """
+    with obtained(checkpoint) as path:
+        model.load_weights(path)
+
+
+@contextmanager
+def obtained(checkpoint: Checkpoint) -> Iterator[Path]:
+    """A file of published weights that is there for the time of the block.
+
+    It is the converted one in the cache; where that cannot be written, one that goes at the end of
+    the block; and where the disk has no room for it, Keras's own.
+
+    Raises:
+        PublishedWeightsError: the weights cannot be had.
+    """
+    cached = CachedCheckpoint(checkpoint, settings.models_folder())
+    if _is_current(cached):
+        yield cached.converted
+        return
+    with ExitStack() as stack:
+        if is_writable(cached.folder):
+            stack.enter_context(locked(cached.converted))
+            remove_abandoned_drafts(cached.folder)
+        else:
+            cached = _without_cache(cached, stack)
+        yield cached.converted if _is_current(cached) else _fill(cached)
+
+
+def fill_cache(checkpoint: Checkpoint) -> Path:
+    """Puts published weights into the cache, converted, where they are not there yet.
+
+    Raises:
+        PublishedWeightsError: they cannot be had, or the cache cannot be written.
+    """
+    folder = settings.models_folder()
+    if not is_writable(folder):
+        raise PublishedWeightsError(
+            f"{folder} cannot be written: name another folder in KERAS_HOME"
+        )
+    with obtained(checkpoint) as path:
+        return path
+
+
+def _is_current(cached: CachedCheckpoint) -> bool:
+    """Whether the converted file can be used; says why not if it is there."""
+    fault = cached.fault_of_converted(fully=settings.verifies_fully())
+    if fault is not None and cached.converted.exists():
+        _warn(f"{cached.converted} is made again: {fault}")
+    return fault is None
+
+
+def _without_cache(cached: CachedCheckpoint, stack: ExitStack) -> CachedCheckpoint:
+    """A place for the time of `stack`, with Keras's own file if the cache has it."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+    temporary = CachedCheckpoint(cached.checkpoint, folder)
+    for place, stand_in in (
+        (cached.keras_file, temporary.keras_file),
+        (cached.first_hash, temporary.first_hash),
+    ):
+        if place.is_file():
+            stand_in.symlink_to(place.resolve())
+    _warn(
+        f"{cached.folder} cannot be written: {cached.checkpoint.weights.file} is used without "
+        "keeping it. Another folder can be named in KERAS_HOME"
+    )
+    return temporary
+
+
+def _fill(cached: CachedCheckpoint) -> Path:
+    """Makes the converted file; gives Keras's own where that does not go."""
+    fault = cached.fault_of_keras_file()
+    if fault is None:
+        try:
+            return _converted(cached)
+        except KerasFileError as error:  # no hash was published: it was not checked before
+            fault = error.reason
+    if cached.keras_file.exists():
+        _warn(f"{cached.keras_file} is replaced: {fault}")
+    if _download(cached):
+        return cached.converted
+    try:
+        return _converted(cached)
+    except KerasFileError as error:
+        cached.keras_file.unlink(missing_ok=True)
+        raise PublishedWeightsError(
+            f"{cached.checkpoint.address} is no file of {cached.checkpoint.title}: {error.reason}"
+        ) from error
+
+
+def _converted(cached: CachedCheckpoint) -> Path:
+    try:
+        cached.convert()
+    except KerasFileError:
+        raise
+    except OSError as error:
+        _warn(f"{cached.converted} cannot be written ({error.strerror}): Keras's file is used")
+        return cached.keras_file
+    return cached.converted
+
+
+def _download(cached: CachedCheckpoint) -> bool:
+    """Downloads Keras's file, or the converted one from a mirror that has it; then says True."""
+    weights = cached.checkpoint.weights
+    if settings.is_offline():
+        expected = cached.expected_hash()
+        raise PublishedWeightsError(
+            f"KERASTORCH_OFFLINE is set and the weights of {cached.checkpoint.title} are not in "
+            f"the cache: put {weights.file}{f' ({expected})' if expected else ''} into "
+            f"{cached.folder}; it is published at {cached.checkpoint.address}"
+        )
+    mirror = settings.mirror()
+    if mirror is None:
+        address = cached.checkpoint.address
+    elif found := find_in_mirror(mirror, cached.converted.name):
+        _download_converted(f"{mirror}/{found.name}", cached, found.sha256)
+        return True
+    else:
+        address = f"{mirror}/{weights.path}"
+    _logger.info("Downloading %s", address)
+    download(address, cached.keras_file, cached.expected_hash())
+    return False
+
+
+def _download_converted(address: str, cached: CachedCheckpoint, sha256: str) -> None:
+    download(address, cached.converted, f"sha256:{sha256}")
+    fault = cached.fault_of_converted()
+    if fault is not None:
+        cached.converted.unlink()
+        raise PublishedWeightsError(f"{address} cannot be used: {fault}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)

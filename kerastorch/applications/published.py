@@ -1,0 +1,43 @@
+"""The weights that Keras's applications publish, trained on ImageNet: which files there are."""
+
+from dataclasses import dataclass
+
+ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A published file of weights.
+
+    Attributes:
+        path: where it lies under `ADDRESS`.
+        hash: the algorithm and digest by which Keras checks it, `"md5:..."`; None where Keras does
+            not.
+        include_top: whether it holds the classifier.
+        size: height and width in pixels of the images it was trained on, where there are files for
+            several.
+        alpha: width multiplier, where there are files for several.
+        cached_as: its name in Keras's cache, where that is not the last part of its path.
+    """
+
+    path: str
+    hash: str | None
+    include_top: bool
+    size: int | None = None
+    alpha: float | None = None
+    cached_as: str | None = None
+
+    @property
+    def file(self) -> str:
+        """Its name in Keras's cache."""
+        return self.cached_as or self.path.rpartition("/")[2]
+
+
+def with_and_without_top(
+    path: str, md5: str, md5_without_top: str
+) -> tuple[PublishedWeights, PublishedWeights]:
+    """The two files of most models; `path` has no ending."""
+    return (
+        PublishedWeights(f"{path}.h5", f"md5:{md5}", include_top=True),
+        PublishedWeights(f"{path}_notop.h5", f"md5:{md5_without_top}", include_top=False),
+    )
