@@ -24,8 +24,10 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A working directory with two photographs and labels."""
+    """A working directory with two photographs and labels, and no published weights."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("KERASTORCH_OFFLINE", "1")
     rng = np.random.default_rng(0)
     for name in ("a.png", "b.png"):
         Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(name)
@@ -203,9 +205,12 @@ def test_list_gives_the_published_table(capsys):
     code, out, _ = run(capsys, "list")
     assert code == 0
     header, _, *lines = out.splitlines()
-    assert header.split() == ["Name", "Keras", "Size", "Top-1", "Top-5", "Parameters", "Depth"]
+    columns = "Name Keras Licence Pixels Size Top-1 Top-5 Parameters Depth"
+    assert " ".join(header.split()) == columns
     assert [line.split()[0] for line in lines] == kerastorch.list_models()
-    assert " ".join(lines[-1].split()) == "xception Xception 88 MB 0.790 0.945 22,910,480 126"
+    assert (
+        " ".join(lines[-1].split()) == "xception Xception MIT 299 88 MB 0.790 0.945 22,910,480 126"
+    )
 
 
 def test_the_readme_has_the_published_table(capsys):
@@ -221,7 +226,9 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"kerastorch {kerastorch.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["convert", "predict", "verify", "diff", "list", "summary"])
+@pytest.mark.parametrize(
+    "command", ["convert", "predict", "verify", "diff", "list", "summary", "download"]
+)
 def test_every_command_has_help_with_an_example(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
@@ -258,8 +265,15 @@ def damaged_files():
         ("convert nowhere.h5 -o out.safetensors --model vgg16", "nowhere.h5"),
         ("convert small.safetensors -o nowhere/out.safetensors", "nowhere/out.safetensors"),
         ("convert small.safetensors -o out.txt", ".safetensors"),
-        ("convert xception -o out.safetensors", "cannot be fetched yet"),
-        ("predict xception a.png", "cannot be fetched yet"),
+        ("convert xception -o out.safetensors", "KERASTORCH_OFFLINE is set"),
+        ("predict xception a.png", "put xception_weights_tf_dim_ordering_tf_kernels.h5"),
+        ("convert -o out.safetensors", "say what to convert"),
+        ("convert small.safetensors -o out --all", "say what to convert"),
+        ("download", "say which weights"),
+        ("download xception --all", "say which weights"),
+        ("download mobilenet --size 100", "nothing is published for mobilenet"),
+        ("download xcepton", "did you mean xception"),
+        ("cache clear nothing", "no model is named 'nothing'"),
         ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|none"),
         ("predict small.safetensors nowhere.png --preprocess tf", "nowhere.png: No such file"),
         ("predict small.safetensors . --preprocess tf", ".: Is a directory"),

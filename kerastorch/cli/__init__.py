@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import convert, diff, listing, predict, summary, verify
+from . import cache, convert, diff, download, listing, predict, summary, verify
 
-COMMANDS = (convert, predict, verify, diff, summary, listing)
+COMMANDS = (convert, predict, verify, diff, summary, listing, download, cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 import torch
 
 from ..convert import convert_file
 from ..convert.keras_writing import save_converted
+from ..hub import checkpoints
 from .arguments import add_command
 from .opening import (
     check_no_options_of_named_models,
@@ -28,14 +30,45 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "kerastorch convert my_model.keras -o my_model.safetensors",
         weights_options(),
     )
-    command.add_argument("source", metavar="SRC", help="a .keras file, or a file of weights")
     command.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="a .safetensors, .keras or .h5 file"
+        "source", metavar="SRC", nargs="?", help="a .keras file, or a file of weights"
+    )
+    command.add_argument(
+        "-o",
+        "--output",
+        "--out",
+        metavar="OUT",
+        required=True,
+        help="a .safetensors, .keras or .h5 file; with --all a folder",
+    )
+    command.add_argument(
+        "--all",
+        action="store_true",
+        help="every published checkpoint, as safetensors with a manifest: a mirror for "
+        "KERASTORCH_WEIGHTS_URL; what is interrupted goes on when it is started again",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Writes a model in the format that the output's name asks for."""
+    """Writes a model in the format that the output's name asks for, or all checkpoints."""
+    if options.all == bool(options.source):
+        raise ValueError("say what to convert: a file or a model's name, or --all")
+    if options.all:
+        _convert_all(Path(options.output))
+    else:
+        _convert_one(options)
+
+
+def _convert_all(folder: Path) -> None:
+    from ..hub.release import write_release  # which brings Keras's side along
+
+    for file, is_new in write_release(folder, checkpoints()):
+        parity = "not measured" if file.parity is None else f"{file.parity:.1e}"
+        state = "written" if is_new else "there already"
+        print(f"{file.name}: {file.model}, {file.size / 1e6:.1f} MB, parity {parity}, {state}")
+
+
+def _convert_one(options: argparse.Namespace) -> None:
     if options.model is not None:
         with torch.device("meta"):  # The file's weights take the places of its own.
             model = named_model(options, weights=None)

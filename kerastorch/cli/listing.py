@@ -9,6 +9,8 @@ from ..applications.registry import ModelRecord, get_record
 from .arguments import add_command
 from .tables import markdown_table, new_table, print_table
 
+_FIGURES = ("Pixels", "Size", "Top-1", "Top-5", "Parameters", "Depth")
+
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     command = add_command(
@@ -28,16 +30,16 @@ def run(options: argparse.Namespace) -> None:
         print(markdown_table(rows))
         return
     header, *rows = rows
-    table = new_table(*header[:2], *(f">{column}" for column in header[2:]))
+    table = new_table(*(f">{column}" if column in _FIGURES else column for column in header))
     for row in rows:
         table.add_row(*row)
     print_table(table)
 
 
 def published_rows() -> list[tuple[str, ...]]:
-    """The header, and each built-in model's published size, accuracies, parameters and depth."""
+    """The header, and what is published of each built-in model."""
     records = sorted(map(get_record, list_models()), key=lambda record: record.name)
-    header = ("Name", "Keras", "Size", "Top-1", "Top-5", "Parameters", "Depth")
+    header = ("Name", "Keras", "Licence", *_FIGURES)
     return [header, *map(_published_row, records)]
 
 
@@ -45,6 +47,8 @@ def _published_row(record: ModelRecord) -> tuple[str, ...]:
     return (
         record.name,
         record.keras_name,
+        record.weights_licence.partition(" (")[0],
+        f"{record.default_size}",
         f"{record.size_mb} MB",
         f"{record.top1:.3f}",
         f"{record.top5:.3f}",

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from .. import create_model, load_model
-from ..applications.construction import PublishedWeightsError
 from ..applications.imagenet_utils import CLASSES
 from ..applications.registry import ModelRecord, get_record
 from ..engine import Model
@@ -54,13 +53,7 @@ def open_model(
     if not with_weights:
         with torch.device("meta"):  # nothing will be computed
             return create_model(source), record
-    try:
-        return create_model(source, pretrained=True, classifier_activation="softmax"), record
-    except PublishedWeightsError:
-        raise ValueError(
-            f"the published weights of {record.name} cannot be fetched yet; "
-            f"give a file of them in place of the name, and --model {record.name}"
-        ) from None
+    return create_model(source, pretrained=True, classifier_activation="softmax"), record
 
 
 def is_file_name(source: str) -> bool:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def markdown_table(rows: list[tuple[str, ...]]) -> str:
-    """The rows, header first, as a Markdown table with numbers to the right."""
+    """The rows, header first, as a Markdown table; after the first three columns to the right."""
     header, *rows = rows
-    ruler = ["---", "---", *["---:"] * (len(header) - 2)]
+    ruler = ["---"] * 3 + ["---:"] * (len(header) - 3)
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ruler, *rows))
 
 
