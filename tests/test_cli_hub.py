@@ -1,4 +1,4 @@
-"""`kerastorch download`, `cache` and `convert --all` on a server that stands for the published one."""
+"""`kerastorch download`, `cache` and `convert --all` on a server in the published one's place."""
 
 import json
 
