@@ -1,0 +1,45 @@
+"""The catalogue of published weights is Keras's own."""
+
+import pytest
+
+from kerastorch.applications import get_record
+from kerastorch.hub import checkpoints, checkpoints_of
+from tests.oracle.client import Oracle
+
+
+def test_keras_asks_for_the_same_files():
+    """File names, addresses and hashes, for every variant of every model."""
+    with Oracle("catalogue_side") as keras:
+        for checkpoint in checkpoints():
+            arguments = checkpoint.arguments
+            asked = keras.ask("published", name=checkpoint.record.keras_name, arguments=arguments)
+            weights = checkpoint.weights
+            digest = weights.hash and weights.hash.removeprefix("md5:")
+            expected = {"file": weights.file, "address": checkpoint.address, "hash": digest}
+            assert asked == expected, checkpoint.title
+
+
+def test_every_file_has_a_name_and_a_title_of_its_own():
+    files = [checkpoint.weights.file for checkpoint in checkpoints()]
+    titles = [checkpoint.title for checkpoint in checkpoints()]
+    converted = [checkpoint.converted_file for checkpoint in checkpoints()]
+    assert len(files) == 16 * 2 + 4 * 4 * 2 + 6 * 5 * 2
+    for names in (files, titles, converted):
+        assert len(set(names)) == len(files)
+    assert titles[-2:] == ["xception", "xception, without classifier"]
+
+
+def test_a_checkpoint_is_built_as_it_was_trained():
+    (checkpoint,) = checkpoints_of("mobilenet_5_0_160_tf_no_top.h5")
+    model = checkpoint.build()
+    assert model.name == "mobilenet_0.50_160"
+    assert model.input_shape == (None, 160, 160, 3)
+    assert model.output_shape == (None, 5, 5, 512)
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_an_unknown_variant_is_refused():
+    with pytest.raises(ValueError, match="MobileNet has no published weights for alpha=0.3"):
+        get_record("mobilenet").published_weights(include_top=True, alpha=0.3, size=224)
+    with pytest.raises(ValueError, match="did you mean xception"):
+        checkpoints_of("xcepton")
