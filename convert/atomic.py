@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(draft, path)
     except BaseException as error:
         draft.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:  # else it has its own words
             error.filename = str(path)  # the name that the user knows
         raise
 

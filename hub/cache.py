@@ -7,6 +7,7 @@ format of `sha256sum`.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -61,19 +62,22 @@ class CachedCheckpoint:
         """The hash of Keras's own file: as published, or else as first used; None if neither is."""
         if self.checkpoint.weights.hash is not None:
             return self.checkpoint.weights.hash
-        if not self.first_hash.is_file():
+        if not os.path.isfile(self.first_hash):
             return None
         found = re.match(r"[0-9a-f]{64}\b", self.first_hash.read_text(errors="replace"))
         return f"sha256:{found[0]}" if found else None
 
     def fault_of_keras_file(self) -> str | None:
         """What is wrong with Keras's own file; None where it can be used, also unchecked."""
-        expected = self.expected_hash()
-        if not self.keras_file.is_file():
+        if not os.path.isfile(self.keras_file):
             return "it is missing"
+        expected = self.expected_hash()
         if expected is None:
             return None
-        found = hash_of(self.keras_file, expected.partition(":")[0])
+        try:
+            found = hash_of(self.keras_file, expected.partition(":")[0])
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
         return None if found == expected else f"its hash is {found} instead of {expected}"
 
     def fault_of_converted(self, fully: bool = False) -> str | None:
@@ -82,7 +86,7 @@ class CachedCheckpoint:
         Args:
             fully: whether to read all of it; else it is told by its header and its size.
         """
-        if not self.converted.is_file():
+        if not os.path.isfile(self.converted):  # which Path.is_file cannot say of a closed folder
             return "it is missing"
         try:
             source = checked_source(self.converted)
@@ -122,7 +126,7 @@ class CachedCheckpoint:
     def files(self) -> list[Path]:
         """Those of its files that are there."""
         places = (self.keras_file, self.converted, self.first_hash)
-        return [place for place in places if place.is_file()]
+        return [place for place in places if os.path.isfile(place)]
 
 
 def cached_checkpoints(folder: Path | None = None) -> list[CachedCheckpoint]:

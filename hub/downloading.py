@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from kerastorch.convert.atomic import replacing
 
@@ -16,9 +16,19 @@ from .settings import timeout
 WAITS = (1, 2, 4, 8)  # seconds between attempts
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses of a server that may soon answer
 
+Result = TypeVar("Result")
 
-class _WrongContentError(Exception):
-    """What was downloaded is not what was to be had."""
+
+class DownloadError(PublishedWeightsError):
+    """A server does not give a file."""
+
+
+class WrongFileError(DownloadError):
+    """A server has another file than the one that was to be had."""
+
+
+class _WrongHashError(Exception):
+    """What was downloaded has another hash than what was to be had."""
 
 
 def download(address: str, path: Path, expected_hash: str | None) -> None:
@@ -30,36 +40,57 @@ def download(address: str, path: Path, expected_hash: str | None) -> None:
         expected_hash: algorithm and digest of the file, as `"md5:..."`; None to take what comes.
 
     Raises:
-        PublishedWeightsError: the server does not have the file, has another one, or did not give
-            all of it in any of the attempts; or the disk is full.
+        WrongFileError: the server has another file.
+        DownloadError: the server does not have the file, or did not give all of it in any of the
+            attempts.
+        PublishedWeightsError: the file cannot be written.
     """
-    with _in_words(address, path):
-        for wait in WAITS:
-            try:
-                return _attempt(address, path, expected_hash)
-            except Exception as error:
-                if not _is_passing(error):
-                    raise
-            time.sleep(wait)
-        _attempt(address, path, expected_hash)
+    try:
+        with _in_words(address):
+            _persistently(lambda: _attempt(address, path, expected_hash))
+    except PublishedWeightsError:
+        raise
+    except OSError as error:
+        raise PublishedWeightsError(
+            f"{path} cannot be written: {error.strerror or error}. Make room there, or name "
+            "another folder in KERAS_HOME"
+        ) from error
 
 
 def fetch(address: str) -> bytes | None:
     """A small file from a server; None where it has none.
 
     Raises:
-        PublishedWeightsError: the server does not answer.
+        DownloadError: the server does not answer.
     """
     import requests
 
-    try:
+    def attempt() -> bytes | None:
         response = requests.get(address, timeout=timeout())
         if response.status_code == 404:
             return None
         response.raise_for_status()
-    except requests.RequestException as error:
-        raise PublishedWeightsError(f"{address} cannot be read: {_reason(error)}") from error
-    return response.content
+        return response.content
+
+    with _in_words(address):
+        return _persistently(attempt)
+
+
+def _persistently(attempt: Callable[[], Result]) -> Result:
+    """What the first attempt gives that succeeds."""
+    wrong = set()
+    for wait in WAITS:
+        try:
+            return attempt()
+        except _WrongHashError as error:
+            if str(error) in wrong:  # no accident of this download, then
+                raise
+            wrong.add(str(error))
+        except Exception as error:
+            if not _is_passing(error):
+                raise
+        time.sleep(wait)
+    return attempt()
 
 
 def _attempt(address: str, path: Path, expected_hash: str | None) -> None:
@@ -72,14 +103,9 @@ def _attempt(address: str, path: Path, expected_hash: str | None) -> None:
         pooch.HTTPDownloader(progressbar=bar, timeout=timeout())(address, file, None)
         file.flush()
         if expected_hash is not None:
-            check_hash(Path(file.name), expected_hash)
-
-
-def check_hash(path: Path, expected_hash: str) -> None:
-    """Raises an error if the file's hash is another one; see `has_hash`."""
-    found = hash_of(path, expected_hash.partition(":")[0])
-    if found != expected_hash:
-        raise _WrongContentError(f"its hash is {found} instead of {expected_hash}")
+            found = hash_of(Path(file.name), expected_hash.partition(":")[0])
+            if found != expected_hash:
+                raise _WrongHashError(f"its hash is {found} instead of {expected_hash}")
 
 
 def hash_of(path: Path, algorithm: str) -> str:
@@ -95,28 +121,25 @@ def _is_passing(error: Exception) -> bool:
 
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in PASSING
-    return isinstance(error, requests.RequestException | _WrongContentError)
+    return isinstance(
+        error,
+        requests.ConnectionError
+        | requests.Timeout
+        | requests.exceptions.ChunkedEncodingError
+        | requests.exceptions.ContentDecodingError,
+    )
 
 
 @contextmanager
-def _in_words(address: str, path: Path) -> Iterator[None]:
-    """Turns what can go wrong into one error that says what to do."""
+def _in_words(address: str) -> Iterator[None]:
+    """Turns what can go wrong on the way into one error."""
     import requests
 
     try:
         yield
-    except (requests.RequestException, _WrongContentError) as error:
-        raise PublishedWeightsError(
-            f"{address} cannot be downloaded: {_reason(error)}. Try again later, name a mirror in "
-            f"KERASTORCH_WEIGHTS_URL, or put the file at {path}"
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise PublishedWeightsError(
-            f"{path.name} cannot be written: {error.strerror}. Make room in {path.parent}, or name "
-            "another folder in KERAS_HOME"
-        ) from error
+    except (requests.RequestException, _WrongHashError) as error:
+        kind = WrongFileError if isinstance(error, _WrongHashError) else DownloadError
+        raise kind(f"{address} cannot be downloaded: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

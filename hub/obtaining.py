@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from kerastorch.engine import Model
 from . import settings
 from .cache import CachedCheckpoint, is_writable, remove_abandoned_drafts
 from .catalogue import Checkpoint
-from .downloading import download
+from .downloading import DownloadError, WrongFileError, download
 from .errors import PublishedWeightsError
 from .locking import locked
 from .manifest import find_in_mirror
@@ -52,16 +53,19 @@ def obtained(checkpoint: Checkpoint) -> Iterator[Path]:
         PublishedWeightsError: the weights cannot be had.
     """
     cached = CachedCheckpoint(checkpoint, settings.models_folder())
-    if _is_current(cached):
+    if _fault_of_converted(cached) is None:
         yield cached.converted
         return
     with ExitStack() as stack:
-        if is_writable(cached.folder):
-            stack.enter_context(locked(cached.converted))
-            remove_abandoned_drafts(cached.folder)
-        else:
-            cached = _without_cache(cached, stack)
-        yield cached.converted if _is_current(cached) else _fill(cached)
+        if not is_writable(cached.folder):
+            yield _fill(_without_cache(cached, stack))
+            return
+        stack.enter_context(locked(cached.converted))
+        remove_abandoned_drafts(cached.folder)
+        fault = _fault_of_converted(cached)  # while this process waited, another may have made it
+        if fault is not None and cached.converted.exists():
+            _warn(f"{cached.converted} is made again: {fault}")
+        yield cached.converted if fault is None else _fill(cached)
 
 
 def fill_cache(checkpoint: Checkpoint) -> Path:
@@ -76,15 +80,13 @@ def fill_cache(checkpoint: Checkpoint) -> Path:
             f"{folder} cannot be written: name another folder in KERAS_HOME"
         )
     with obtained(checkpoint) as path:
+        if path.name != checkpoint.converted_file:
+            raise PublishedWeightsError(f"{folder} has no room for {checkpoint.converted_file}")
         return path
 
 
-def _is_current(cached: CachedCheckpoint) -> bool:
-    """Whether the converted file can be used; says why not if it is there."""
-    fault = cached.fault_of_converted(fully=settings.verifies_fully())
-    if fault is not None and cached.converted.exists():
-        _warn(f"{cached.converted} is made again: {fault}")
-    return fault is None
+def _fault_of_converted(cached: CachedCheckpoint) -> str | None:
+    return cached.fault_of_converted(fully=settings.verifies_fully())
 
 
 def _without_cache(cached: CachedCheckpoint, stack: ExitStack) -> CachedCheckpoint:
@@ -95,7 +97,7 @@ def _without_cache(cached: CachedCheckpoint, stack: ExitStack) -> CachedCheckpoi
         (cached.keras_file, temporary.keras_file),
         (cached.first_hash, temporary.first_hash),
     ):
-        if place.is_file():
+        if os.path.isfile(place):
             stand_in.symlink_to(place.resolve())
     _warn(
         f"{cached.folder} cannot be written: {cached.checkpoint.weights.file} is used without "
@@ -112,10 +114,15 @@ def _fill(cached: CachedCheckpoint) -> Path:
             return _converted(cached)
         except KerasFileError as error:  # no hash was published: it was not checked before
             fault = error.reason
+    if settings.is_offline():
+        raise PublishedWeightsError(_what_is_wanted(cached, fault))
     if cached.keras_file.exists():
-        _warn(f"{cached.keras_file} is replaced: {fault}")
-    if _download(cached):
-        return cached.converted
+        _warn(f"{cached.keras_file.resolve()} is downloaded again: {fault}")
+    try:
+        if _download(cached):
+            return cached.converted
+    except DownloadError as error:
+        raise PublishedWeightsError(f"{error}. {_advice(cached, error)}") from error
     try:
         return _converted(cached)
     except KerasFileError as error:
@@ -138,28 +145,45 @@ def _converted(cached: CachedCheckpoint) -> Path:
 
 def _download(cached: CachedCheckpoint) -> bool:
     """Downloads Keras's file, or the converted one from a mirror that has it; then says True."""
-    weights = cached.checkpoint.weights
-    if settings.is_offline():
-        expected = cached.expected_hash()
-        raise PublishedWeightsError(
-            f"KERASTORCH_OFFLINE is set and the weights of {cached.checkpoint.title} are not in "
-            f"the cache: put {weights.file}{f' ({expected})' if expected else ''} into "
-            f"{cached.folder}; it is published at {cached.checkpoint.address}"
-        )
-    mirror = settings.mirror()
-    if mirror is None:
-        address = cached.checkpoint.address
-    elif found := find_in_mirror(mirror, cached.converted.name):
+    weights, mirror = cached.checkpoint.weights, settings.mirror()
+    if mirror and (found := find_in_mirror(mirror, cached.converted.name)):
         _download_converted(f"{mirror}/{found.name}", cached, found.sha256)
         return True
-    else:
-        address = f"{mirror}/{weights.path}"
+    address = f"{mirror}/{weights.path}" if mirror else cached.checkpoint.address
     _logger.info("Downloading %s", address)
     download(address, cached.keras_file, cached.expected_hash())
     return False
 
 
+def _advice(cached: CachedCheckpoint, error: DownloadError) -> str:
+    """What to do about a download that failed."""
+    if isinstance(error, WrongFileError) and os.path.exists(cached.first_hash):
+        return (
+            f"That hash is in {cached.first_hash.resolve()} since the file was first used here: if "
+            "you trust the new file, remove that one"
+        )
+    return (
+        "Try again later, name a mirror in KERASTORCH_WEIGHTS_URL, or put "
+        f"{cached.checkpoint.weights.file} into {settings.models_folder()}"
+    )
+
+
+def _what_is_wanted(cached: CachedCheckpoint, fault: str) -> str:
+    """What is missing without a network, and where it would come from and go to."""
+    weights, expected = cached.checkpoint.weights, cached.expected_hash()
+    if os.path.exists(cached.keras_file):
+        fault = f"{weights.file} is there, but {fault}"
+    else:
+        fault = "they are not in the cache"
+    return (
+        f"KERASTORCH_OFFLINE is set, and the weights of {cached.checkpoint.title} cannot be used: "
+        f"{fault}. Put {weights.file}{f' ({expected})' if expected else ''} into "
+        f"{settings.models_folder()}; it is published at {cached.checkpoint.address}"
+    )
+
+
 def _download_converted(address: str, cached: CachedCheckpoint, sha256: str) -> None:
+    _logger.info("Downloading %s", address)
     download(address, cached.converted, f"sha256:{sha256}")
     fault = cached.fault_of_converted()
     if fault is not None:
