@@ -213,9 +213,9 @@ def create_model(
         pooling: without the top, `"avg"` or `"max"` for features of shape `(batch, features)`.
         classes: number of classes.
         classifier_activation: None for logits, `"softmax"` for probabilities, or another one.
-        alpha: width multiplier (MobileNet and MobileNetV2 only).
-        depth_multiplier: depthwise outputs for each channel (MobileNet only).
-        dropout: dropout rate from 0 to 1 in front of the classifier (MobileNet only).
+        alpha: width multiplier, 1 by default (MobileNet and MobileNetV2 only).
+        depth_multiplier: depthwise outputs for each channel, 1 by default (MobileNet only).
+        dropout: dropout rate in front of the classifier, 0.001 by default (MobileNet only).
 
     Returns:
         A `Model` that takes tensors `(batch, channels, height, width)`.
@@ -223,6 +223,7 @@ def create_model(
     Raises:
         ValueError: for an unknown name, for an argument that this model does not have, and for all
             that its constructor refuses.
+        PublishedWeightsError: the published weights cannot be had; it is an `OSError`.
     """
     record = get_record(name)
     if pretrained and weights is not None:
@@ -303,6 +304,7 @@ Raises:
     ValueError: for images that are too small, a shape or `classes` that the published weights do
         not fit, an unknown `pooling` or activation, and weights that are missing or of another
         architecture.
+    PublishedWeightsError: the published weights cannot be had; it is an `OSError`.
 
 Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
 ImageNet; licence: {weights_licence}.
