@@ -256,7 +256,12 @@ def _own_options(record: ModelRecord, **options) -> dict:
 
 def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
     """The model with its published weights in every layer but the classifier."""
-    published = dict(options, weights="imagenet", input_shape=None, classifier_activation=None)
+    published = {
+        **options,
+        "weights": "imagenet",
+        "input_shape": _published_shape(record, options["input_shape"]),
+        "classifier_activation": None,
+    }
     state = record.constructor(**published).state_dict()
     with torch.device("meta"):  # What is about to be replaced is not initialised first.
         model = record.constructor(weights=None, classes=classes, **options)
@@ -273,6 +278,13 @@ def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
     classifier.to_empty(device=torch.get_default_device())
     classifier.reset_parameters()
     return model
+
+
+def _published_shape(record: ModelRecord, input_shape):
+    """`input_shape` where weights are published for this size among others; else None."""
+    sizes = {weights.size for weights in record.weights if weights.size is not None}
+    shapes = {shape for size in sizes for shape in ((size, size, 3), (3, size, size))}
+    return input_shape if input_shape and tuple(input_shape) in shapes else None
 
 
 _DOCUMENTATION = """{summary}
