@@ -1,8 +1,52 @@
-"""What `torch.hub` sees: `torch.hub.load("<owner>/kerastorch", "create_model", "xception")`.
+"""What `torch.hub` sees: `torch.hub.load("<owner>/kerastorch", "xception", pretrained=True)`.
 
 Where this file stands also tells `kerastorch` that it runs from a checkout.
 """
 
-from kerastorch import create_model, list_models  # noqa: F401
+from importlib.util import find_spec as _find_spec
+from warnings import warn as _warn
 
-dependencies = ["torch", "torchvision", "numpy", "h5py", "safetensors"]
+dependencies = [
+    "torch",
+    "torchvision",
+    "numpy",
+    "h5py",
+    "safetensors",
+    "PIL",
+    "rich",
+    "pooch",
+    "filelock",
+    "tqdm",
+    "requests",
+]
+
+# torch.hub runs this file before it looks whether something is missing, which it says only if the
+# file ran through. It does not look at all when it lists the entry points.
+_missing = [name for name in dependencies if _find_spec(name) is None]
+if _missing:
+    _warn(f"kerastorch has no entry points without {', '.join(_missing)}", stacklevel=2)
+else:
+    from kerastorch.hub.entry_points import (  # noqa: F401
+        create_model,
+        densenet121,
+        densenet169,
+        densenet201,
+        inception_resnet_v2,
+        inception_v3,
+        labels,
+        list_models,
+        mobilenet,
+        mobilenet_v2,
+        nasnet_large,
+        nasnet_mobile,
+        preprocess,
+        resnet50,
+        resnet50_v2,
+        resnet101,
+        resnet101_v2,
+        resnet152,
+        resnet152_v2,
+        vgg16,
+        vgg19,
+        xception,
+    )

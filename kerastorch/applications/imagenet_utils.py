@@ -126,6 +126,11 @@ def _best(scores, top):
     return sorted(best, key=lambda entry: entry[2], reverse=True)
 
 
+def class_names():
+    """The names of ImageNet's 1000 classes, a list in their order; "crane" and "maillot" twice."""
+    return [_class_index()[str(i)][1] for i in range(CLASSES)]
+
+
 @functools.cache
 def _class_index():
     text = files(__package__).joinpath("imagenet_class_index.json").read_text(encoding="utf-8")

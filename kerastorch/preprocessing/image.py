@@ -46,10 +46,23 @@ def load_img(
     """
     if color_mode not in _COLOR_MODES:
         raise ValueError('color_mode must be "grayscale", "rgb", or "rgba"')
-    img = _open(path)
+    img = convert_img(_open(path), color_mode)
+    return resize_img(img, target_size, interpolation, keep_aspect_ratio)
+
+
+def convert_img(img: Image, color_mode: str) -> Image:
+    """`img` in a color mode of `load_img`."""
     accepted, converted = _COLOR_MODES[color_mode]
-    if img.mode not in accepted:
-        img = img.convert(converted)
+    return img if img.mode in accepted else img.convert(converted)
+
+
+def resize_img(
+    img: Image,
+    target_size: tuple[int, int] | None,
+    interpolation: str = "nearest",
+    keep_aspect_ratio: bool = False,
+) -> Image:
+    """`img` in another size; the arguments are those of `load_img`."""
     if target_size is None or img.size == (target_size[1], target_size[0]):
         return img
     size = (target_size[1], target_size[0])

@@ -1,0 +1,165 @@
+"""What `torch.hub` sees: a function for each model, and what goes with them.
+
+    model = torch.hub.load("org/kerastorch", "xception", pretrained=True)
+
+A model's function and its documentation are made from its record in the registry.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+
+from kerastorch.applications.imagenet_utils import class_names
+from kerastorch.applications.registry import ModelRecord, create_model, get_record
+from kerastorch.applications.registry import list_models as list_models
+from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing
+from kerastorch.engine import Model
+
+_DOCUMENTATION = """{summary}
+
+    model = torch.hub.load("org/kerastorch", "{name}", pretrained=True).eval()
+    preprocess = torch.hub.load("org/kerastorch", "preprocess", "{name}")
+    logits = model(preprocess(picture))  # (1, 1000)
+
+Input: tensor `(batch, 3, height, width)`, {default_size} x {default_size} pixels by default and
+at least {min_size} x {min_size}, of pixels that `preprocess` has prepared:
+{pixels}.
+
+Output: logits `(batch, classes)`. Without the classifier `(batch, features, rows, columns)`, or
+`(batch, features)` with `pooling`.
+
+Args:
+{arguments}
+
+Returns:
+    A `kerastorch.Model`, an `nn.Module` whose children have the names of Keras's layers.
+
+Raises:
+    ValueError: for arguments that do not go together, or not with the published weights.
+    PublishedWeightsError: the published weights can neither be found nor downloaded.
+
+Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
+ImageNet; licence: {weights_licence}.{variants}
+Paper: {paper}
+Source: {source}.{keras_name}
+"""
+
+
+def preprocess(
+    name: str, *, size: int | tuple[int, int] | None = None, interpolation: str = "nearest"
+) -> Preprocessing:
+    """What turns pictures into a model's input, to the bit as Keras does.
+
+        preprocess = torch.hub.load("org/kerastorch", "preprocess", "xception")
+        batch = preprocess(PIL.Image.open("elephant.jpg"))  # (1, 3, 299, 299)
+
+    Args:
+        name: one of `list_models()`, or Keras's name for it.
+        size: height and width in pixels, or one number for both; the model's default size by
+            default.
+        interpolation: how pictures are resized: `"nearest"`, as in Keras by default,
+            `"bilinear"`, `"bicubic"`, `"hamming"`, `"box"` or `"lanczos"`.
+
+    Returns:
+        An `nn.Module`. It takes a PIL image, a tensor `(3, height, width)` of RGB values in
+        [0, 255], uint8 or floating, a list of such pictures of any sizes, or a tensor
+        `(batch, 3, height, width)`; it gives a float32 tensor `(batch, 3, *size)`.
+
+    Raises:
+        ValueError: for an unknown name or interpolation.
+    """
+    record = get_record(name)
+    size = size or record.default_size
+    size = (size, size) if isinstance(size, int) else size
+    return Preprocessing(size, record.preprocessing, interpolation)
+
+
+def labels() -> list[str]:
+    """The names of ImageNet's 1000 classes in the order of the models' outputs.
+
+        labels = torch.hub.load("org/kerastorch", "labels")
+        labels[logits[0].argmax()]  # "African_elephant"
+
+    "crane" and "maillot" are there twice.
+    """
+    return class_names()
+
+
+def _entry_point(name: str) -> Callable[..., Model]:
+    """`create_model` for one model, with the arguments that this model has."""
+    record = get_record(name)
+    signature = _signature(record)
+
+    def entry_point(*args, **kwargs) -> Model:
+        arguments = signature.bind(*args, **kwargs)
+        return create_model(name, *arguments.args, **arguments.kwargs)
+
+    entry_point.__name__ = entry_point.__qualname__ = name
+    entry_point.__signature__ = signature
+    entry_point.__doc__ = _documentation(record, signature)
+    return entry_point
+
+
+def _signature(record: ModelRecord) -> inspect.Signature:
+    known = {"pretrained", *inspect.signature(record.constructor).parameters} - {"name"}
+    parameters = inspect.signature(create_model).parameters.values()
+    return inspect.Signature([parameter for parameter in parameters if parameter.name in known])
+
+
+def _documentation(record: ModelRecord, signature: inspect.Signature) -> str:
+    return _DOCUMENTATION.format(
+        summary=inspect.cleandoc(record.constructor.__doc__).partition("\n")[0],
+        pixels=MODES_IN_WORDS[record.preprocessing],
+        arguments=_arguments_in_words(signature),
+        variants=_variants_in_words(record),
+        source=record.module.replace("kerastorch", "keras", 1),
+        **vars(record),
+    )
+
+
+def _arguments_in_words(signature: inspect.Signature) -> str:
+    """What the documentation of `create_model` says of the arguments in a signature."""
+    documentation = inspect.cleandoc(create_model.__doc__)
+    section = documentation.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    arguments = re.split(r"\n(?= {4}\w)", section)
+    return "\n".join(
+        argument
+        for argument in arguments
+        if argument.strip().partition(":")[0] in signature.parameters
+    )
+
+
+def _variants_in_words(record: ModelRecord) -> str:
+    """For which widths and sizes there are weights, where these are several."""
+    variants = sorted(
+        {(weights.alpha, weights.size) for weights in record.weights} - {(None, None)}
+    )
+    if not variants:
+        return ""
+    alphas, sizes = (dict.fromkeys(values) for values in zip(*variants, strict=True))
+    return (
+        f"\nThere are others for alpha {', '.join(map(str, alphas))}\n"
+        f"and images of {', '.join(map(str, sizes))} pixels."
+    )
+
+
+densenet121 = _entry_point("densenet121")
+densenet169 = _entry_point("densenet169")
+densenet201 = _entry_point("densenet201")
+inception_resnet_v2 = _entry_point("inception_resnet_v2")
+inception_v3 = _entry_point("inception_v3")
+mobilenet = _entry_point("mobilenet")
+mobilenet_v2 = _entry_point("mobilenet_v2")
+nasnet_large = _entry_point("nasnet_large")
+nasnet_mobile = _entry_point("nasnet_mobile")
+resnet101 = _entry_point("resnet101")
+resnet101_v2 = _entry_point("resnet101_v2")
+resnet152 = _entry_point("resnet152")
+resnet152_v2 = _entry_point("resnet152_v2")
+resnet50 = _entry_point("resnet50")
+resnet50_v2 = _entry_point("resnet50_v2")
+vgg16 = _entry_point("vgg16")
+vgg19 = _entry_point("vgg19")
+xception = _entry_point("xception")
