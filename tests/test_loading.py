@@ -115,10 +115,11 @@ def refusal(*parts):
 
 def assert_same_state(ours, expected):
     """To the bit and with types; torch's own count of batches is in no file."""
+    state = ours.state_dict()
     for key, tensor in expected.state_dict().items():
         if not key.endswith("num_batches_tracked"):
-            assert ours.state_dict()[key].dtype == tensor.dtype, key
-            assert torch.equal(ours.state_dict()[key], tensor), key
+            assert state[key].dtype == tensor.dtype, key
+            assert torch.equal(state[key], tensor), key
 
 
 # What is saved comes back

@@ -4,6 +4,7 @@ KERAS is the module that answers: `keras_side`, or `keras2_side` for Keras 2.
 """
 
 import contextlib
+import gc
 import sys
 import traceback
 from importlib import import_module
@@ -26,4 +27,9 @@ def serve(pipe: Connection, keras: Any) -> None:
 if __name__ == "__main__":
     with contextlib.suppress(EOFError, BrokenPipeError):  # The tests have closed their end.
         side, descriptor = sys.argv[1:]
-        serve(Connection(int(descriptor)), import_module(f"tests.oracle.{side}").Keras())
+        keras = import_module(f"tests.oracle.{side}").Keras()
+        # The collector would walk a large model again and again while Keras makes it, which takes
+        # as long as making it. The sides collect a model before they make the next one.
+        gc.freeze()
+        gc.disable()
+        serve(Connection(int(descriptor)), keras)

@@ -1,5 +1,6 @@
 """What the oracle does with Keras 2 (`tf_keras`). Every public method generates its answers."""
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +23,9 @@ class Keras:
         floatx: str = "float64",
     ) -> Iterator[list]:
         """Build a model as a fresh session would, fill its weights, and name its layers."""
+        self.model = None
         tf_keras.backend.clear_session()
+        gc.collect()  # as Keras 3 itself does
         tf_keras.backend.set_floatx(floatx)
         tf_keras.backend.set_image_data_format(data_format)
         self.model = getattr(builders, builder)(tf_keras, **arguments)

@@ -26,7 +26,7 @@ class Keras:
         floatx: str = "float64",
     ) -> Iterator[dict]:
         """Build a model as a fresh session would, fill its weights, and describe it."""
-        keras.utils.clear_session()  # Else auto names continue those of the model before.
+        self._forget()
         keras.config.set_floatx(floatx)
         keras.config.set_image_data_format(data_format)
         self.model = getattr(builders, builder)(keras, **arguments)
@@ -41,10 +41,15 @@ class Keras:
 
     def rebuild(self, config: dict) -> Iterator[dict]:
         """Make a model from its `class_name` and `config`, and describe it."""
-        keras.utils.clear_session()
+        self._forget()
         kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
         self.model = kind.from_config(config["config"])
         yield self._description()
+
+    def _forget(self) -> None:
+        """Let go of the model before, whose memory the session collects and whose names it ends."""
+        self.model = None
+        keras.utils.clear_session()  # Else auto names continue those of the model before.
 
     def _description(self) -> dict:
         return {
@@ -77,7 +82,7 @@ class Keras:
 
     def open(self, path: str, floatx: str = "float64") -> Iterator[dict]:
         """Open a whole model as Keras itself does, and describe it."""
-        keras.utils.clear_session()
+        self._forget()
         keras.config.set_floatx(floatx)
         self.model = keras.models.load_model(path, compile=False)
         yield self._description()
