@@ -24,6 +24,7 @@ from .symbol import Node, Symbol
 
 if TYPE_CHECKING:
     from ..convert import LoadReport
+    from ..features import FeatureExtractor
 
 
 class _SetWhenBuilt:
@@ -278,6 +279,20 @@ class Functional(Layer):
         if len(values) != expected:
             raise ValueError(f"{self.name} takes {expected} inputs; got {len(values)}.")
         return values
+
+    def features(self, *names: str, as_list: bool = False) -> FeatureExtractor:
+        """The outputs of named layers as a module that runs only what they need.
+
+        Args:
+            names: the layers.
+            as_list: whether it gives a list of maps, not a dict.
+
+        Returns:
+            A module with the `channels` and `strides` of its maps; see `FeatureExtractor`.
+        """
+        from ..features import FeatureExtractor
+
+        return FeatureExtractor(self, *names, as_list=as_list)
 
     def compute_output_shape(self, *shapes: Any) -> Any:
         given = flatten_shapes(shapes)

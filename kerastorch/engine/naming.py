@@ -38,6 +38,7 @@ RESERVED_KEYS = frozenset(
         "dump_patches",
         "eval",
         "extra_repr",
+        "features",
         "float",
         "forward",
         "from_config",

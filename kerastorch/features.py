@@ -1,0 +1,78 @@
+"""Feature maps of named layers, as detection and segmentation heads take them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from .engine import Model
+from .engine.layout import join_shape, split_shape
+
+_FAR = 2**20  # pixels: far enough to tell any stride from two output sizes
+
+
+class FeatureExtractor(nn.Module):
+    """The outputs of layers of a model by the layers' names, in the order that was asked for.
+
+    It shares its layers with the model and runs only those that the outputs need.
+
+    Args:
+        model: a model of one image.
+        names: the layers, whose outputs are images or, where globally pooled, vectors.
+        as_list: whether `forward` gives a list of maps, not a dict.
+
+    Attributes:
+        names: the layers' names.
+        channels: of each map, by name.
+        strides: how many pixels of the image lie between two neighbours in each map, by name; None
+            for what is globally pooled.
+
+    `forward` takes tensors (batch, channels, height, width) and gives maps (batch, channels, rows,
+    columns).
+
+    Raises:
+        ValueError: the model has no layer of a name, or it has other inputs than one image.
+    """
+
+    def __init__(self, model: Model, *names: str, as_list: bool = False):
+        super().__init__()
+        if len(model.inputs) != 1 or len(model.input_shape) != 4:
+            raise ValueError(f"Features are of models with one image as input, not {model.name!r}.")
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"Name one or more layers, each once; got {list(names)}.")
+        self.names = names
+        self.as_list = as_list
+        outputs = {name: model.get_layer(name).output for name in names}
+        self.body = Model(model.input, outputs, name=f"{model.name}_features")
+        self.channels = {name: _channels(outputs[name].shape, model) for name in names}
+        strides = _strides(self.body, model)
+        self.strides = {name: strides[name] for name in names}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor] | list[Tensor]:
+        maps = self.body(x)
+        if self.as_list:
+            return [maps[name] for name in self.names]
+        return OrderedDict((name, maps[name]) for name in self.names)
+
+
+def _channels(shape: tuple, model: Model) -> int:
+    return split_shape(shape, model.data_format)[1] if len(shape) == 4 else shape[-1]
+
+
+def _strides(body: Model, model: Model) -> dict[str, int | None]:
+    """By how much each map grows when the image does; padding makes its size alone inexact."""
+    (height, width), channels = split_shape(body.input_shape, model.data_format)
+    sizes = []
+    for more in (0, _FAR):
+        size = ((height or 512) + more, (width or 512) + more)
+        image = join_shape(None, size, channels, model.data_format)
+        sizes.append(body.compute_output_shape(image))
+    return {name: _stride(*(size[name] for size in sizes), model) for name in sizes[0]}
+
+
+def _stride(near: tuple, far: tuple, model: Model) -> int | None:
+    if len(near) < 4:
+        return None
+    rows_near, rows_far = (split_shape(shape, model.data_format)[0][0] for shape in (near, far))
+    return round(_FAR / (rows_far - rows_near)) if rows_far > rows_near else None
