@@ -7,7 +7,7 @@ Keras 3 writes them are left to `make matrix`: `test_applications.py` compares t
 
 from collections import defaultdict
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import pytest
@@ -42,13 +42,12 @@ def cells():
     for writer, files in FORMATS.items():
         quick = QUICK_FORMATS[writer]
         for turn, name in enumerate(HARDEST + OTHERS):
-            twin = (writer, name)  # one object for all files: pytest keeps a fixture by identity
             for file in files:
                 if (writer, name, file) in UNWRITABLE:
                     continue
                 is_quick = file in quick if name in HARDEST else file == quick[turn % len(quick)]
                 marks = [] if is_quick else [pytest.mark.full]
-                yield pytest.param(twin, file, marks=marks, id=f"{writer}-{name}-{file}")
+                yield pytest.param(writer, name, file, marks=marks, id=f"{writer}-{name}-{file}")
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +58,29 @@ def oracles():
 
 
 @pytest.fixture(scope="module")
-def twin(request, oracles):
-    """An architecture in the oracle, built once for all its files: what it gives for what."""
-    writer, name = request.param
-    least = get_record(name).min_size
-    arguments = {
-        "name": name,
-        "input_shape": (least + 13, least + 6, 3),
-        "classes": 5,
-        "classifier_activation": None,  # A softmax would hide most of an error.
-    }
-    oracle = oracles(writer)
-    oracle.ask("build", builder="application", arguments=arguments)
-    build = partial(builders.application, kerastorch, **arguments)
-    image = np.random.default_rng(0).uniform(-1, 1, (2, *arguments["input_shape"]))
-    return oracle, build, image, oracle.ask("predict", inputs=[image])
+def twin_of(oracles):
+    """An architecture in the oracle: what it gives for what. It is built once for all its files.
+
+    It is not a fixture with parameters, which pytest makes anew for every cell. Only the last one
+    is kept, as an oracle holds one model.
+    """
+
+    @lru_cache(maxsize=1)
+    def twin_of(writer, name):
+        least = get_record(name).min_size
+        arguments = {
+            "name": name,
+            "input_shape": (least + 13, least + 6, 3),
+            "classes": 5,
+            "classifier_activation": None,  # A softmax would hide most of an error.
+        }
+        oracle = oracles(writer)
+        oracle.ask("build", builder="application", arguments=arguments)
+        build = partial(builders.application, kerastorch, **arguments)
+        image = np.random.default_rng(0).uniform(-1, 1, (2, *arguments["input_shape"]))
+        return oracle, build, image, oracle.ask("predict", inputs=[image])
+
+    return twin_of
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +94,14 @@ def largest_errors(request):
             print(f"\nlargest relative error, {writer}, {file}: {error:.1e}", end="")
 
 
-@pytest.mark.parametrize(("twin", "file"), list(cells()), indirect=["twin"])
-def test_every_format_opens(request, twin, file, tmp_path, largest_errors):
-    oracle, build, image, expected = twin
+@pytest.mark.parametrize(("writer", "name", "file"), list(cells()))
+def test_every_format_opens(twin_of, writer, name, file, tmp_path, largest_errors):
+    oracle, build, image, expected = twin_of(writer, name)
     path = tmp_path / file
     oracle.ask("save", path=str(path), weights_only=file == "weights_only.h5")
     load = parity.by_load_model if file.startswith("whole") else parity.by_load_weights
     model = load(build, path)
     path.unlink()
     error = parity.relative_error(model.predict(image), expected)
-    writer = request.node.callspec.params["twin"][0]
     largest_errors[writer, file] = max(largest_errors[writer, file], error)
     assert error <= parity.TOLERANCE
