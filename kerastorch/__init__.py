@@ -43,6 +43,7 @@ from .applications import (
 )
 from .config import image_data_format, set_image_data_format
 from .engine import Input, Layer, Model, Sequential, Symbol
+from .fine_tuning import freeze, unfreeze
 from .models import load_model, save_model
 from .registration import register_layer
 
@@ -75,6 +76,7 @@ __all__ = [
     "config",
     "create_model",
     "diff",
+    "freeze",
     "image_data_format",
     "initializers",
     "layers",
@@ -86,6 +88,7 @@ __all__ = [
     "register_layer",
     "save_model",
     "set_image_data_format",
+    "unfreeze",
     "verify",
 ]
 __version__ = "0.1.0"

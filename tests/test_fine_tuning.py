@@ -1,0 +1,113 @@
+"""Freezing and thawing by name, pattern and index, in a model and in those within it."""
+
+import copy
+
+import pytest
+import torch
+
+import kerastorch
+from kerastorch import freeze, layers, unfreeze
+
+
+@pytest.fixture(scope="module")
+def inception():
+    return kerastorch.create_model("inception_v3", include_top=False, input_shape=(75, 75, 3))
+
+
+@pytest.fixture
+def model(inception):
+    return copy.deepcopy(inception)
+
+
+def frozen(model):
+    return [layer.name for layer in model.layers if not layer.trainable]
+
+
+@pytest.fixture
+def nested():
+    """A small base with batch normalisation, and a head on it."""
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(image)
+    x = layers.BatchNormalization(name="bn")(x)
+    base = kerastorch.Model(image, layers.Conv2D(4, 3, name="last")(x), name="base")
+    outer = layers.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D(name="pool")(base(layers.Rescaling(2.0)(outer)))
+    return kerastorch.Model(outer, layers.Dense(2, name="head")(x), name="nested")
+
+
+def test_layers_by_name_and_index(model):
+    names = [layer.name for layer in model.layers]
+    assert names[248] == "mixed8"  # Keras's recipe freezes the first 249
+    assert freeze(model, until="mixed8") == names[:249]
+    assert frozen(model) == names[:249]
+    assert unfreeze(model, since=200) == names[200:]
+    assert frozen(model) == names[:200]
+    unfreeze(model)
+    assert frozen(model) == []
+    assert freeze(model, until=249) == names[:249]
+    assert unfreeze(model, since="mixed8") == names[248:]
+
+
+@pytest.mark.parametrize(("until", "count"), [(0, 0), (1, 1), (-300, 11), (1000, 311)])
+def test_until_counts_as_slices_do(model, until, count):
+    names = [layer.name for layer in model.layers]
+    assert freeze(model, until=until) == names[:until] == names[:count]
+
+
+def test_since_may_be_the_end(model):
+    assert unfreeze(model, since=311) == []
+    assert unfreeze(model, since=-1) == ["mixed10"]
+
+
+def test_patterns_and_names_together(model):
+    chosen = freeze(model, "mixed?", "batch_normalization_1*", -1)
+    assert chosen == frozen(model)
+    assert {name for name in chosen if name.startswith("mixed")} == {
+        *(f"mixed{i}" for i in range(10)),
+        "mixed10",
+    }
+    assert "batch_normalization_1" in chosen
+    assert "batch_normalization_2" not in chosen
+
+
+def test_layers_of_models_within(nested):
+    assert freeze(nested, "base") == ["base/input_layer", "base/conv", "base/bn", "base/last"]
+    assert unfreeze(nested, since="base/last") == ["base/last", "pool", "head"]
+    assert freeze(nested, until="bn")[-3:] == ["base/input_layer", "base/conv", "base/bn"]
+    assert freeze(nested, "*/conv") == ["base/conv"]
+    assert freeze(nested, 2)[0] == "base/input_layer"
+    nested.trainable = False
+    unfreeze(nested, "last")
+    trained = [name for name, p in nested.named_parameters() if p.requires_grad]
+    assert trained == ["base.last.weight", "base.last.bias"]
+    assert nested.trainable
+    assert nested.get_layer("base").trainable
+    assert not nested.get_layer("head").trainable
+
+
+def test_what_is_frozen_stays_to_the_bit(nested):
+    freeze(nested, until="bn")
+    before = copy.deepcopy(nested.state_dict())
+    optimizer = torch.optim.Adam([p for p in nested.parameters() if p.requires_grad])
+    for model in (nested.train(), nested.eval().train()):
+        model(torch.rand(4, 3, 8, 8)).square().sum().backward()
+        optimizer.step()
+    changed = {key for key, tensor in nested.state_dict().items() if not tensor.equal(before[key])}
+    assert changed == {"base.last.weight", "base.last.bias", "head.weight", "head.bias"}
+
+
+def test_modules_of_torch_are_frozen_too(nested):
+    nested.head = torch.nn.Linear(4, 3)
+    assert freeze(nested, "head") == ["head"]
+    assert not any(p.requires_grad for p in nested.head.parameters())
+    unfreeze(nested, since="head")
+    assert all(p.requires_grad for p in nested.head.parameters())
+
+
+def test_unknown_layers_are_refused(nested):
+    with pytest.raises(ValueError, match="nested has no layer 'haed'. Did you mean 'head'"):
+        freeze(nested, "haed")
+    with pytest.raises(ValueError, match="no layer 'block_\\*'"):
+        unfreeze(nested, since="block_*")
+    with pytest.raises(ValueError, match="there is no index 9"):
+        freeze(nested, 9)
