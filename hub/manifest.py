@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kerastorch.convert.atomic import replacing
+from kerastorch.convert.unverified import read_json
 
 from .downloading import fetch
 from .errors import PublishedWeightsError
@@ -67,12 +68,12 @@ def read_manifest(path: Path) -> list[ReleasedFile]:
 
 def _parse(content: bytes) -> list[ReleasedFile]:
     try:
-        manifest = json.loads(content)
+        manifest = read_json(content.decode(), "manifest")
         if manifest["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"the manifest has format {manifest['format_version']}")
+            raise ValueError(f"The manifest has format {manifest['format_version']}.")
         return [ReleasedFile(**entry) for entry in manifest["files"]]
-    except (LookupError, TypeError) as error:
-        raise ValueError(f"the manifest is broken: {error!r}") from error
+    except (LookupError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"The manifest is broken: {error!r}.") from error
 
 
 def write_manifest(path: Path, files: Iterable[ReleasedFile]) -> None:

@@ -35,12 +35,17 @@ def hashes_of(server: PublishedServer) -> dict[str, str]:
     return {file.relative_to(server.folder).as_posix(): f"md5:{md5(file)}" for file in files}
 
 
-def inject(monkeypatch: pytest.MonkeyPatch, server: PublishedServer) -> None:
-    """Has this process take the server for the published address."""
+def inject(
+    monkeypatch: pytest.MonkeyPatch, server: PublishedServer, also_unhashed: bool = False
+) -> None:
+    """Has this process take the server for the published address.
+
+    With `also_unhashed`, files for which Keras publishes no hash get one too.
+    """
     hashes = hashes_of(server)
     monkeypatch.setattr(catalogue, "ADDRESS", server.url)
     for name, record in list(registry._RECORDS.items()):
-        monkeypatch.setitem(registry._RECORDS, name, record_with(record, hashes))
+        monkeypatch.setitem(registry._RECORDS, name, record_with(record, hashes, also_unhashed))
 
 
 def environment(server: PublishedServer, home: Path, **variables: str) -> dict[str, str]:

@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def memory_mapped(file: Path) -> memoryview | bytes:
     """The content of a file, in no memory of its own however many ask for it at once."""
-    if not file.is_file():
+    if not file.is_file() or not file.stat().st_size:
         return b""
     with file.open("rb") as opened:
         return memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))

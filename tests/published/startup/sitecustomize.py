@@ -13,10 +13,10 @@ from dataclasses import replace
 KERAS_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
-def record_with(record, hashes):
-    """A model's record whose published files have other hashes, where they have any."""
+def record_with(record, hashes, also_unhashed=False):
+    """A model's record whose published files have other hashes, by default where they have any."""
     weights = (
-        replace(file, hash=hashes[file.path]) if file.hash and file.path in hashes else file
+        replace(file, hash=hashes.get(file.path, file.hash)) if file.hash or also_unhashed else file
         for file in record.weights
     )
     return replace(record, weights=tuple(weights))
