@@ -66,6 +66,15 @@ class Subject:
             assert_is_good(path, self)
 
 
+def hash_of_state(state: dict[str, torch.Tensor]) -> str:
+    """What two states have in common only if all their keys and tensors are the same."""
+    digest = hashlib.sha256()
+    for key, tensor in state.items():
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def assert_is_good(path: Path, subject: Subject) -> None:
     """A file of a subject in the cache is right and whole."""
     assert not is_draft(path)
