@@ -112,7 +112,9 @@ def _fill(cached: CachedCheckpoint) -> Path:
     if fault is None:
         try:
             return _converted(cached)
-        except KerasFileError as error:  # no hash was published: it was not checked before
+        except KerasFileError as error:
+            if cached.expected_hash() is not None:  # another download would give the same
+                raise _unconvertible(cached.keras_file.resolve(), cached, error) from error
             fault = error.reason
     if settings.is_offline():
         raise PublishedWeightsError(_what_is_wanted(cached, fault))
@@ -126,10 +128,15 @@ def _fill(cached: CachedCheckpoint) -> Path:
     try:
         return _converted(cached)
     except KerasFileError as error:
-        cached.keras_file.unlink(missing_ok=True)
-        raise PublishedWeightsError(
-            f"{cached.checkpoint.address} is no file of {cached.checkpoint.title}: {error.reason}"
-        ) from error
+        if cached.expected_hash() is None:
+            cached.keras_file.unlink(missing_ok=True)
+        raise _unconvertible(cached.checkpoint.address, cached, error) from error
+
+
+def _unconvertible(
+    place: Path | str, cached: CachedCheckpoint, error: KerasFileError
+) -> PublishedWeightsError:
+    return PublishedWeightsError(f"{place} is no file of {cached.checkpoint.title}: {error.reason}")
 
 
 def _converted(cached: CachedCheckpoint) -> Path:

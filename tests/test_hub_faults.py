@@ -201,6 +201,17 @@ def test_what_is_no_file_of_the_model(server, subject, home, fault):
     assert_starts(subject, home, *CACHED)
 
 
+def test_a_right_file_that_cannot_be_converted(server, subject, home, monkeypatch):
+    """Where the hash is right, another download would not help, and the file is not removed."""
+    (server.folder / subject.path).write_bytes(b"no file of Keras")
+    inject(monkeypatch, server, also_unhashed=True)
+    for place in (f"{server.url}/{subject.path}", home / "models" / subject.original.name):
+        with pytest.raises(PublishedWeightsError, match=f"{place} is no file of mobilenet"):
+            subject.start()
+    assert server.requests == {subject.path: 1}
+    assert (home / "models" / subject.original.name).read_bytes() == b"no file of Keras"
+
+
 def test_a_redirect(server, subject, home):
     server.faults[subject.path] = [redirected_to("moved.h5")]
     shutil.move(server.folder / subject.path, server.folder / "moved.h5")
@@ -222,6 +233,15 @@ def test_an_address_that_is_none(server, subject, home, monkeypatch):
 def test_no_server(server, subject, home, monkeypatch):
     monkeypatch.setattr(catalogue, "ADDRESS", "http://127.0.0.1:9")
     assert_fails(subject, home, "the connection failed .*refused")
+
+
+def test_a_proxy(server, subject, home, monkeypatch):
+    """It is asked for the whole address, which only it knows."""
+    monkeypatch.setattr(catalogue, "ADDRESS", "http://published.invalid")
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert_starts(subject, home, *CACHED)
+    assert server.requests == {subject.path: 1}
 
 
 def test_a_timeout_that_is_none(server, subject, monkeypatch):

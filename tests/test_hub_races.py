@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import numpy as np
@@ -78,26 +80,26 @@ filelock.FileLock.acquire = acquire
 def start_eight(server, home, subject, prologue=""):
     """The hashes of the models of eight processes that start at the same moment."""
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-W", "error", "-c", prologue + START]
-                    + [subject.name, repr(subject.arguments)],
-                    env=environment(server, home),
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for _ in range(8)
-        ]
+        starts = [waiting_process(server, home, subject, prologue) for _ in range(8)]
+        processes = [stack.enter_context(process) for process in starts]
         for process in processes:
             assert process.stdout.readline() == "ready\n"
         for process in processes:
-            process.stdin.write("\n")
-            process.stdin.flush()
+            go(process)
         return [process.stdout.read().strip() for process in processes]
+
+
+def waiting_process(server, home, subject, prologue=""):
+    """A process that has imported what it needs and waits for a line before it loads the model."""
+    program = prologue + START
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program, subject.name, repr(subject.arguments)],
+        env=environment(server, home),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_eight_processes(server, home, subject):
@@ -123,6 +125,43 @@ def test_eight_processes_without_locks(server, home, subject, name, error, endin
     assert start_eight(server, home, subject, prologue) == [hash_of_state(subject.state)] * 8
     assert server.requests[subject.path] > 1
     subject.assert_cache_is_good(home, *endings)
+
+
+def test_the_end_of_who_holds_the_lock(server, home, subject):
+    """Whoever waits goes on."""
+    subject = subject("MobileNet")
+    server.bytes_per_second = 100_000
+    holder, waiter = (waiting_process(server, home, subject) for _ in range(2))
+    with holder, waiter:
+        for process in (holder, waiter):
+            assert process.stdout.readline() == "ready\n"
+        go(holder)
+        while not server.requests:
+            time.sleep(0.01)
+        go(waiter)
+        time.sleep(0.5)
+        assert server.requests == {subject.path: 1}
+        server.bytes_per_second = None
+        holder.kill()
+        assert waiter.stdout.read().strip() == hash_of_state(subject.state)
+    assert server.requests == {subject.path: 2}
+
+
+def test_four_threads(server, home, subject, monkeypatch):
+    """A process waits for itself, too."""
+    subject = subject("MobileNet")
+    inject(monkeypatch, server)
+    server.bytes_per_second = 8_000_000
+    with ThreadPoolExecutor(4) as threads:
+        models = [threads.submit(subject.start) for _ in range(4)]
+    for model in models:
+        subject.assert_is_right(model.result())
+    assert server.requests == {subject.path: 1}
+
+
+def go(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 # Keras
