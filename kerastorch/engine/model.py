@@ -462,12 +462,18 @@ Model = Functional  # what users call it; `type(model).__name__` is Keras's
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
-    """Inference mode for a `with` block: evaluation mode of every module, restored at the end."""
+    """Evaluation mode for a `with` block, and no gradients."""
+    with evaluation(model), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a `with` block; each module has its own mode again at the end."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training

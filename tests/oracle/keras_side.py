@@ -116,6 +116,18 @@ class Keras:
         outputs = self.model(self._structured(inputs), training=training)
         yield [np.asarray(x) for x in keras.tree.flatten(outputs)]
 
+    def slopes(self, inputs: list, layer: str, classes: list[int]) -> Iterator[list]:
+        """A layer's output, and the gradient there of one of the classifier's logits an image."""
+        classifier = self.model.layers[-1]
+        classifier.activation, activation = keras.activations.linear, classifier.activation
+        output = self.model.get_layer(layer).output
+        both = keras.Model(self.model.inputs, [output, self.model.output])
+        with tf.GradientTape() as tape:
+            maps, logits = both(inputs)
+            chosen = tf.gather(logits, classes, batch_dims=1)
+        yield [np.asarray(maps), np.asarray(tape.gradient(chosen, maps))]
+        classifier.activation = activation
+
     def _structured(self, inputs: list):
         return keras.tree.pack_sequence_as(graph_of(self.model)._inputs_struct, inputs)
 

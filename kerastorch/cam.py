@@ -1,0 +1,100 @@
+"""Grad-CAM: where in a picture a model has seen a class (Selvaraju et al., 2017).
+
+Source: https://arxiv.org/abs/1610.02391
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from . import activations
+from .engine import Layer, Model
+from .engine.model import evaluation
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None = None) -> Tensor:
+    """How much each place of a layer's output speaks for a class.
+
+    A softmax or sigmoid at the model's end is left out, since a sure answer has no slope there.
+
+    Args:
+        model: a classifier of images; it computes in evaluation mode.
+        x: prepared images (batch, channels, height, width).
+        layer: the name of a layer that gives maps (batch, features, rows, columns).
+        classes: for each image the class that is asked about; None for its best one.
+
+    Returns:
+        Maps (batch, height, width) at the size of the images, from 0 to 1 where anything speaks for
+        the class, and 0 everywhere else.
+
+    Raises:
+        ValueError: there is no such layer, its output is no map, or there is not one class for each
+            image.
+    """
+    module = model.get_layer(layer)
+    if classes is not None and len(classes) != len(x):
+        raise ValueError(f"There are {len(x)} images and {len(classes)} classes.")
+    with evaluation(model), _logits(model), torch.enable_grad():
+        found: list[Tensor] = []
+        handle = module.register_forward_hook(lambda _, __, output: found.append(output))
+        try:
+            # So there is a gradient even where all layers are frozen.
+            scores = model(x.detach().requires_grad_())
+        finally:
+            handle.remove()
+        if len(found) != 1 or found[0].ndim != 4:
+            raise ValueError(f"Layer {layer!r} does not give one map for each image.")
+        best = scores.argmax(1) if classes is None else torch.tensor(classes, device=x.device)
+        chosen = scores.gather(1, best[:, None]).sum()
+        (slopes,) = torch.autograd.grad(chosen, found)
+    maps = (slopes.mean((2, 3), keepdim=True) * found[0].detach()).sum(1, keepdim=True).relu()
+    maps = nn.functional.interpolate(maps, x.shape[2:], mode="bilinear").squeeze(1)
+    largest = maps.amax((1, 2), keepdim=True)
+    return torch.where(largest > 0, maps / largest, maps)
+
+
+def overlay(picture: Image, heat: Tensor, opacity: float = 0.5) -> Image:
+    """The picture with a map laid over it, from dark blue (0) over red to yellow (1).
+
+    Args:
+        picture: a PIL image of any size and mode.
+        heat: a map (rows, columns) from 0 to 1.
+        opacity: of the map, from 0 to 1.
+
+    Returns:
+        An RGB image of the picture's size.
+    """
+    from PIL import Image, ImageOps
+
+    grey = Image.fromarray((heat.detach().cpu().float() * 255).round().byte().numpy())
+    grey = grey.resize(picture.size, Image.Resampling.BILINEAR)
+    colours = ImageOps.colorize(grey, black="midnightblue", mid="crimson", white="gold")
+    return Image.blend(picture.convert("RGB"), colours, opacity)
+
+
+@contextmanager
+def _logits(model: Model) -> Iterator[None]:
+    """The model's last layer without a softmax or sigmoid of its own."""
+    last = model.outputs[0].node.module
+    if isinstance(last, Model):
+        with _logits(last):
+            yield
+        return
+    own = getattr(last, "activation", None)
+    probabilities = (activations.get("softmax"), activations.get("sigmoid"))
+    if not isinstance(last, Layer) or own not in probabilities:
+        yield
+        return
+    last.activation = activations.get(None)
+    try:
+        yield
+    finally:
+        last.activation = own
