@@ -123,6 +123,8 @@ def _is_passing(error: Exception) -> bool:
 
     if isinstance(error, requests.HTTPError):
         return error.response.status_code in PASSING
+    if isinstance(error, requests.exceptions.SSLError):
+        return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     return isinstance(
         error,
         requests.ConnectionError
@@ -152,6 +154,10 @@ def _reason(error: Exception) -> str:
         return f"the server says {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return f"the server was silent for {timeout():g} seconds"
+    cause = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", None) or cause
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the connection is not safe ({cause}); REQUESTS_CA_BUNDLE names whom to trust"
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
-        return f"the connection failed ({error.args[0] if error.args else error})"
+        return f"the connection failed ({cause})"
     return str(error)

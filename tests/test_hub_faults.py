@@ -47,6 +47,7 @@ from tests.published.server import (
 # download fails, leaves to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
 
+CERTIFICATE = ROOT / "tests/published/certificate.pem"
 ATTEMPTS = len(downloading.WAITS) + 1
 SIZE = (128, 128, 3)
 
@@ -239,10 +240,20 @@ def test_no_server(server, subject, home, monkeypatch):
 def test_a_proxy(server, subject, home, monkeypatch):
     """It is asked for the whole address, which only it knows."""
     monkeypatch.setattr(catalogue, "ADDRESS", "http://published.invalid")
-    monkeypatch.setenv("HTTP_PROXY", server.url)
-    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", server.url)
     assert_starts(subject, home, *CACHED)
     assert server.requests == {subject.path: 1}
+
+
+def test_a_certificate(server, subject, home, monkeypatch):
+    """Whom to trust is for the environment to say; without that, no second attempt helps."""
+    monkeypatch.setattr(downloading, "WAITS", (60,))
+    with PublishedServer(server.folder, certificate=CERTIFICATE) as safe:
+        monkeypatch.setattr(catalogue, "ADDRESS", safe.url)
+        assert_fails(subject, home, "not safe .*self-signed certificate.* REQUESTS_CA_BUNDLE")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        assert_starts(subject, home, *CACHED)
+        assert safe.requests == {subject.path: 1}
 
 
 def test_a_timeout_that_is_none(server, subject, monkeypatch):

@@ -26,6 +26,7 @@ from .files import md5
 from .server import PublishedServer
 from .startup.sitecustomize import record_with
 
+NO_PROXY = "no_proxy", "127.0.0.1"  # not even where all else goes over one
 STARTUP = Path(__file__).parent / "startup"
 
 
@@ -44,6 +45,7 @@ def inject(
     """
     hashes = hashes_of(server)
     monkeypatch.setattr(catalogue, "ADDRESS", server.url)
+    monkeypatch.setenv(*NO_PROXY)
     for name, record in list(registry._RECORDS.items()):
         monkeypatch.setitem(registry._RECORDS, name, record_with(record, hashes, also_unhashed))
 
@@ -62,5 +64,6 @@ def environment(server: PublishedServer, home: Path, **variables: str) -> dict[s
         "TESTS_PUBLISHED": published,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "KERAS_HOME": str(home),
+        NO_PROXY[0]: NO_PROXY[1],
         **variables,
     }

@@ -11,6 +11,7 @@ place of the file; each path uses up its list of them, one a request, and is wel
 
 import mmap
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -29,6 +30,7 @@ class PublishedServer:
         folder: holds the files under their published paths.
         bytes_per_second: how fast each answer is sent; None is as fast as it goes. It may be set
             at any time, and an answer under way follows.
+        certificate: a file of a certificate and its key, to speak HTTPS.
 
     Attributes:
         url: the address of the folder, without a slash at its end.
@@ -36,7 +38,12 @@ class PublishedServer:
         faults: the list of faults still to come for each path.
     """
 
-    def __init__(self, folder: Path, bytes_per_second: float | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        bytes_per_second: float | None = None,
+        certificate: Path | None = None,
+    ):
         self.folder = Path(folder)
         self.bytes_per_second = bytes_per_second
         self.requests: Counter[str] = Counter()
@@ -47,6 +54,11 @@ class PublishedServer:
         self._server.published = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05])
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
 
     def __enter__(self) -> "PublishedServer":
         self._thread.start()
