@@ -80,10 +80,21 @@ def home(tmp_path, monkeypatch):
 def server(folder, home, monkeypatch):
     """The file without a published hash, as it is."""
     monkeypatch.setattr(downloading, "WAITS", (0.01,) * len(downloading.WAITS))
-    monkeypatch.setenv("KERASTORCH_TIMEOUT", "0.3")
     with PublishedServer(folder) as server:
         inject(monkeypatch, server)
         yield server
+
+
+@pytest.fixture
+def let_fail(monkeypatch):
+    """Gives a path of a server its faults."""
+
+    def let_fail(server, path, faults):
+        server.faults[path] = list(faults)
+        if stalled in faults:
+            monkeypatch.setenv("KERASTORCH_TIMEOUT", "0.5")
+
+    return let_fail
 
 
 @pytest.fixture
@@ -149,17 +160,17 @@ WRONG = {
 
 
 @pytest.mark.parametrize("faults", PASSING)
-def test_faults_that_pass(server, subject, home, faults):
-    server.faults[subject.path] = list(PASSING[faults])
+def test_faults_that_pass(server, subject, home, let_fail, faults):
+    let_fail(server, subject.path, PASSING[faults])
     assert_starts(subject, home, *CACHED)
     assert server.requests == {subject.path: len(PASSING[faults]) + 1}
 
 
 @pytest.mark.usefixtures("hashed")
 @pytest.mark.parametrize("faults", PASSING | WRONG)
-def test_faults_that_pass_with_a_published_hash(server, subject, home, faults):
+def test_faults_that_pass_with_a_published_hash(server, subject, home, let_fail, faults):
     faults = (PASSING | WRONG)[faults]
-    server.faults[subject.path] = list(faults)
+    let_fail(server, subject.path, faults)
     assert_starts(subject, home, *HASHED)
     assert server.requests == {subject.path: len(faults) + 1}
 
@@ -174,9 +185,9 @@ LASTING = {
 
 
 @pytest.mark.parametrize("fault", LASTING)
-def test_faults_that_last(server, subject, home, fault):
+def test_faults_that_last(server, subject, home, let_fail, fault):
     fault, requests, text = LASTING[fault]
-    server.faults[subject.path] = [fault] * requests
+    let_fail(server, subject.path, [fault] * requests)
     text = (
         f"{server.url}/{subject.path} cannot be downloaded: {text}.* put .*{subject.original.name}"
     )
@@ -394,9 +405,11 @@ def closed(folder, mode):
 
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1 << 1, 1 << 2
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="takes its rights from root")
 READ_ONLY, SHUT = 0o555, 0
 
 
+@on_linux
 def test_a_read_only_cache(server, subject, home):
     in_cache(subject, home)
     with closed(home / "models", READ_ONLY):
@@ -414,6 +427,7 @@ def test_a_read_only_cache(server, subject, home):
     subject.assert_cache_is_good(home, *CACHED)
 
 
+@on_linux
 @pytest.mark.usefixtures("hashed")
 def test_a_read_only_cache_with_a_damaged_file(server, subject, home):
     damaged = in_cache(subject, home)
@@ -427,6 +441,7 @@ def test_a_read_only_cache_with_a_damaged_file(server, subject, home):
     assert server.requests == {subject.path: 1}
 
 
+@on_linux
 def test_a_read_only_cache_offline(server, subject, home, monkeypatch):
     """The error names the user's folder, not the one that was to stand for it."""
     monkeypatch.setenv("KERASTORCH_OFFLINE", "1")
@@ -447,6 +462,7 @@ def test_a_read_only_cache_offline(server, subject, home, monkeypatch):
         subject.start()
 
 
+@on_linux
 def test_a_cache_that_is_shut(server, subject, home):
     in_cache(subject, home)
     with closed(home / "models", SHUT), expected_warning("models cannot be written"):
@@ -454,6 +470,7 @@ def test_a_cache_that_is_shut(server, subject, home):
     assert server.requests == {subject.path: 1}
 
 
+@on_linux
 @pytest.mark.usefixtures("hashed")
 def test_files_that_cannot_be_read(server, subject, home):
     """Another user's, in a folder that is everybody's: they are replaced."""
@@ -669,17 +686,17 @@ def test_a_copy_of_the_published_folders(server, subject, home, monkeypatch):
 
 
 @pytest.mark.parametrize("faults", PASSING | WRONG)
-def test_a_release_as_mirror(mirror, subject, home, faults):
+def test_a_release_as_mirror(mirror, subject, home, let_fail, faults):
     """Nothing is converted, so Keras's file is not needed."""
     faults = (PASSING | WRONG)[faults]
-    mirror.faults[subject.converted_file] = list(faults)
+    let_fail(mirror, subject.converted_file, faults)
     assert_starts(subject, home, ".safetensors")
     assert mirror.requests == {"manifest.json": 1, subject.converted_file: len(faults) + 1}
 
 
 @pytest.mark.parametrize("faults", PASSING)
-def test_a_manifest_with_faults_that_pass(mirror, subject, home, faults):
-    mirror.faults["manifest.json"] = list(PASSING[faults])
+def test_a_manifest_with_faults_that_pass(mirror, subject, home, let_fail, faults):
+    let_fail(mirror, "manifest.json", PASSING[faults])
     assert_starts(subject, home, ".safetensors")
 
 
@@ -798,7 +815,7 @@ for kill in range(30):
         until = time.perf_counter() + 10
         while not any(home.rglob("*.safetensors*[!k]")) and time.perf_counter() < until:
             pass
-        time.sleep(rng.uniform(0, 0.005))
+        time.sleep(rng.uniform(0, 0.002))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print(*(path.name for path in home.rglob("*.*") if path.is_file()))

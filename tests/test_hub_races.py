@@ -141,8 +141,8 @@ def test_the_end_of_who_holds_the_lock(server, home, subject):
         go(waiter)
         time.sleep(0.5)
         assert server.requests == {subject.path: 1}
-        server.bytes_per_second = None
         holder.kill()
+        server.bytes_per_second = None
         assert waiter.stdout.read().strip() == hash_of_state(subject.state)
     assert server.requests == {subject.path: 2}
 
