@@ -160,4 +160,4 @@ def _reason(error: Exception) -> str:
         return f"the connection is not safe ({cause}); REQUESTS_CA_BUNDLE names whom to trust"
     if isinstance(error, requests.ConnectionError | requests.exceptions.ChunkedEncodingError):
         return f"the connection failed ({cause})"
-    return str(error)
+    return str(error).rstrip(".")

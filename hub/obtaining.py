@@ -58,7 +58,12 @@ def obtained(checkpoint: Checkpoint) -> Iterator[Path]:
         return
     with ExitStack() as stack:
         if not is_writable(cached.folder):
-            yield _fill(_without_cache(cached, stack))
+            path = _fill(_without_cache(cached, stack))
+            _warn(
+                f"{cached.folder} cannot be written: {checkpoint.weights.file} is used without "
+                "keeping it. Another folder can be named in KERAS_HOME"
+            )
+            yield path
             return
         stack.enter_context(locked(cached.converted))
         remove_abandoned_drafts(cached.folder)
@@ -99,10 +104,6 @@ def _without_cache(cached: CachedCheckpoint, stack: ExitStack) -> CachedCheckpoi
     ):
         if os.path.isfile(place):
             stand_in.symlink_to(place.resolve())
-    _warn(
-        f"{cached.folder} cannot be written: {cached.checkpoint.weights.file} is used without "
-        "keeping it. Another folder can be named in KERAS_HOME"
-    )
     return temporary
 
 

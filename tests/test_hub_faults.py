@@ -234,7 +234,7 @@ def test_a_redirect(server, subject, home):
 
 def test_a_circle_of_redirects(server, subject, home):
     server.faults[subject.path] = [redirected_to(subject.path)] * 40
-    assert_fails(subject, home, "cannot be downloaded: Exceeded 30 redirects")
+    assert_fails(subject, home, "cannot be downloaded: Exceeded 30 redirects. Try")
     assert server.requests == {subject.path: 31}
 
 
@@ -448,7 +448,6 @@ def test_a_read_only_cache_offline(server, subject, home, monkeypatch):
     (home / "models").mkdir(parents=True)
     with (
         closed(home / "models", READ_ONLY),
-        expected_warning("cannot be written"),
         pytest.raises(PublishedWeightsError, match=f"into {home}/models;"),
     ):
         subject.start()
@@ -456,7 +455,6 @@ def test_a_read_only_cache_offline(server, subject, home, monkeypatch):
     monkeypatch.delenv("KERASTORCH_OFFLINE")
     with (
         closed(home / "models", READ_ONLY),
-        expected_warning("cannot be written"),
         pytest.raises(PublishedWeightsError, match=f"into {home}/models$"),
     ):
         subject.start()
