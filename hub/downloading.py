@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ CHUNK = 1 << 16  # bytes; pooch's default of 1 KB costs more than the network of
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses of a server that may soon answer
 
 Result = TypeVar("Result")
+
+_logger = logging.getLogger(__name__)
 
 
 class DownloadError(PublishedWeightsError):
@@ -48,7 +51,7 @@ def download(address: str, path: Path, expected_hash: str | None) -> None:
     """
     try:
         with _in_words(address):
-            _persistently(lambda: _attempt(address, path, expected_hash))
+            _persistently(path.name, lambda: _attempt(address, path, expected_hash))
     except PublishedWeightsError:
         raise
     except OSError as error:
@@ -74,11 +77,11 @@ def fetch(address: str) -> bytes | None:
         return response.content
 
     with _in_words(address):
-        return _persistently(attempt)
+        return _persistently(address, attempt)
 
 
-def _persistently(attempt: Callable[[], Result]) -> Result:
-    """What the first attempt gives that succeeds."""
+def _persistently(what: str, attempt: Callable[[], Result]) -> Result:
+    """What the first attempt gives that succeeds; says why there are others."""
     wrong = set()
     for wait in WAITS:
         try:
@@ -86,10 +89,12 @@ def _persistently(attempt: Callable[[], Result]) -> Result:
         except _WrongHashError as error:
             if str(error) in wrong:  # no accident of this download, then
                 raise
-            wrong.add(str(error))
+            wrong.add(reason := str(error))
         except Exception as error:
             if not _is_passing(error):
                 raise
+            reason = _reason(error)
+        _logger.warning("%s: %s. Trying again in %g s", what, reason, wait)
         time.sleep(wait)
     return attempt()
 
