@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from kerastorch.convert import safetensors_files
 from kerastorch.convert.atomic import is_draft
@@ -47,7 +48,6 @@ from tests.published.server import (
 # download fails, leaves to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
 
-CERTIFICATE = ROOT / "tests/published/certificate.pem"
 ATTEMPTS = len(downloading.WAITS) + 1
 SIZE = (128, 128, 3)
 
@@ -256,13 +256,16 @@ def test_a_proxy(server, subject, home, monkeypatch):
     assert server.requests == {subject.path: 1}
 
 
-def test_a_certificate(server, subject, home, monkeypatch):
+def test_a_certificate(server, subject, home, monkeypatch, tmp_path):
     """Whom to trust is for the environment to say; without that, no second attempt helps."""
     monkeypatch.setattr(downloading, "WAITS", (60,))
-    with PublishedServer(server.folder, certificate=CERTIFICATE) as safe:
+    authority, certificate, bundle = trustme.CA(), tmp_path / "server.pem", tmp_path / "bundle.pem"
+    authority.cert_pem.write_to_path(bundle)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    with PublishedServer(server.folder, certificate=certificate) as safe:
         monkeypatch.setattr(catalogue, "ADDRESS", safe.url)
-        assert_fails(subject, home, "not safe .*self-signed certificate.* REQUESTS_CA_BUNDLE")
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+        assert_fails(subject, home, "not safe .*unable to get local issuer.* REQUESTS_CA_BUNDLE")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
         assert_starts(subject, home, *CACHED)
         assert safe.requests == {subject.path: 1}
 
