@@ -1,7 +1,6 @@
 """MobileNet: depthwise separable convolutions in one straight line (Howard et al., 2017)."""
 
 from dataclasses import replace
-from itertools import product
 
 from ..engine import Model
 from ..layers import (
@@ -28,7 +27,7 @@ from .construction import (
     source_inputs,
 )
 from .imagenet_utils import decode_predictions as decode_predictions
-from .published import PublishedWeights
+from .published import for_widths_and_sizes
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -43,14 +42,10 @@ PUBLISHED_ALPHAS = (0.25, 0.50, 0.75, 1.0)
 PUBLISHED_SIZES = (128, 160, 192, 224)
 
 
-def _published():
-    """A file for each width and size, with and without the classifier."""
-    names = ("2_5", "5_0", "7_5", "1_0")  # the widths, as the files' names have them
-    widths = zip(PUBLISHED_ALPHAS, names, strict=True)
-    for (alpha, name), size in product(widths, PUBLISHED_SIZES):
-        path = f"mobilenet/mobilenet_{name}_{size}_tf"
-        yield PublishedWeights(f"{path}.h5", None, True, size, alpha)
-        yield PublishedWeights(f"{path}_no_top.h5", None, False, size, alpha)
+def _path(alpha, size):
+    """Where the published weights lie."""
+    width = f"{10 * alpha:.1f}" if alpha < 1 else "1.0"  # the names count tenths, but for the whole
+    return f"mobilenet/mobilenet_{width.replace('.', '_')}_{size}_tf"
 
 
 def _variant(alpha, input_shape, **others):
@@ -66,7 +61,7 @@ def _variant(alpha, input_shape, **others):
     top5=0.895,
     params=4_253_864,
     depth=88,
-    weights=tuple(_published()),
+    weights=for_widths_and_sizes(_path, PUBLISHED_ALPHAS, PUBLISHED_SIZES),
 )
 @loads_weights(variant=_variant)
 def MobileNet(

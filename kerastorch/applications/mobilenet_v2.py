@@ -1,7 +1,6 @@
 """MobileNetV2: inverted residual blocks with linear bottlenecks (Sandler et al., 2018)."""
 
 from dataclasses import replace
-from itertools import product
 
 from ..engine import Model, Symbol
 from ..layers import (
@@ -28,7 +27,7 @@ from .construction import (
 from .imagenet_utils import correct_pad
 from .imagenet_utils import decode_predictions as decode_predictions
 from .mobilenet import check_published, published_size, size_in_name
-from .published import PublishedWeights
+from .published import for_widths_and_sizes
 from .registry import Family, register_model
 
 FAMILY = Family(
@@ -53,12 +52,9 @@ BLOCKS = (
 )
 
 
-def _published():
-    """A file for each width and size, with and without the classifier."""
-    for alpha, size in product(PUBLISHED_ALPHAS, PUBLISHED_SIZES):
-        path = f"mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}"
-        yield PublishedWeights(f"{path}.h5", None, True, size, alpha)
-        yield PublishedWeights(f"{path}_no_top.h5", None, False, size, alpha)
+def _path(alpha, size):
+    """Where the published weights lie."""
+    return f"mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}"
 
 
 def _variant(include_top, alpha, input_shape, input_tensor, **others):
@@ -75,7 +71,7 @@ def _variant(include_top, alpha, input_shape, input_tensor, **others):
     top5=0.901,
     params=3_538_984,
     depth=88,
-    weights=tuple(_published()),
+    weights=for_widths_and_sizes(_path, PUBLISHED_ALPHAS, PUBLISHED_SIZES),
 )
 @loads_weights(variant=_variant)
 def MobileNetV2(

@@ -1,6 +1,8 @@
 """The weights that Keras's applications publish, trained on ImageNet: which files there are."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
@@ -40,4 +42,21 @@ def with_and_without_top(
     return (
         PublishedWeights(f"{path}.h5", f"md5:{md5}", include_top=True),
         PublishedWeights(f"{path}_notop.h5", f"md5:{md5_without_top}", include_top=False),
+    )
+
+
+def for_widths_and_sizes(
+    path: Callable[[float, int], str], alphas: Iterable[float], sizes: Iterable[int]
+) -> tuple[PublishedWeights, ...]:
+    """The files of a MobileNet, which Keras checks by no hash.
+
+    Args:
+        path: gives the path, without its ending, for a width and a size.
+        alphas: the widths.
+        sizes: height and width in pixels of the images.
+    """
+    return tuple(
+        PublishedWeights(f"{path(alpha, size)}{ending}", None, include_top, size, alpha)
+        for alpha, size in product(alphas, sizes)
+        for include_top, ending in ((True, ".h5"), (False, "_no_top.h5"))
     )
