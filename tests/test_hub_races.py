@@ -11,6 +11,7 @@ import pytest
 
 import kerastorch
 from kerastorch.convert.safetensors_files import checked_source
+from kerastorch.hub import locking
 from tests import parity
 from tests.oracle.client import ENVIRONMENT, ROOT
 from tests.published import files
@@ -125,6 +126,14 @@ def test_eight_processes_without_locks(server, home, subject, name, error, endin
     assert start_eight(server, home, subject, prologue) == [hash_of_state(subject.state)] * 8
     assert server.requests[subject.path] > 1
     subject.assert_cache_is_good(home, *endings)
+
+
+def test_a_long_wait_is_said_and_has_an_end(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(locking, "SILENT_WAIT", 0.01)
+    monkeypatch.setattr(locking, "LONGEST_WAIT", 0.01)
+    with locking.locked(tmp_path / "file"), ThreadPoolExecutor(1) as other:
+        other.submit(locking.locked(tmp_path / "file").__enter__).result(timeout=20)
+    assert caplog.messages == [f"Waiting for another process that makes {tmp_path / 'file'}"]
 
 
 def test_the_end_of_who_holds_the_lock(server, home, subject):
