@@ -121,11 +121,16 @@ def _fill(cached: CachedCheckpoint) -> Path:
         raise PublishedWeightsError(_what_is_wanted(cached, fault))
     if cached.keras_file.exists():
         _warn(f"{cached.keras_file.resolve()} is downloaded again: {fault}")
+    return _fill_by_download(cached)
+
+
+def _fill_by_download(cached: CachedCheckpoint) -> Path:
     try:
-        if _download(cached):
-            return cached.converted
+        path = _download(cached)
     except DownloadError as error:
         raise PublishedWeightsError(f"{error}. {_advice(cached, error)}") from error
+    if path == cached.converted:
+        return path
     try:
         return _converted(cached)
     except KerasFileError as error:
@@ -151,16 +156,16 @@ def _converted(cached: CachedCheckpoint) -> Path:
     return cached.converted
 
 
-def _download(cached: CachedCheckpoint) -> bool:
-    """Downloads Keras's file, or the converted one from a mirror that has it; then says True."""
+def _download(cached: CachedCheckpoint) -> Path:
+    """Downloads Keras's own file, or the converted one from a mirror that has it."""
     weights, mirror = cached.checkpoint.weights, settings.mirror()
     if mirror and (found := find_in_mirror(mirror, cached.converted.name)):
         _download_converted(f"{mirror}/{found.name}", cached, found.sha256)
-        return True
+        return cached.converted
     address = f"{mirror}/{weights.path}" if mirror else cached.checkpoint.address
     _logger.info("Downloading %s", address)
     download(address, cached.keras_file, cached.expected_hash())
-    return False
+    return cached.keras_file
 
 
 def _advice(cached: CachedCheckpoint, error: DownloadError) -> str:

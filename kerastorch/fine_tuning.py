@@ -1,18 +1,20 @@
-"""Freezing and thawing layers of a model, and of the models within it.
+"""Freezing and thawing layers of a model, and of the models within it; groups for optimizers.
 
-Both work on `trainable`, as Keras's recipes do: a frozen batch normalisation stays in inference
-mode whatever `train()` says, and nothing but `unfreeze` (or `trainable = True`) thaws it.
+`freeze` and `unfreeze` work on `trainable`, as Keras's recipes do: a frozen batch normalisation
+stays in inference mode whatever `train()` says, and nothing but `unfreeze` (or `trainable = True`)
+thaws it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from .engine import Layer, Model, Operation
+from .engine.blocks import blocks
 from .engine.naming import near_matches
 
 LayerName = str | int
@@ -79,6 +81,47 @@ def unfreeze(model: Model, *layers: LayerName, since: LayerName | None = None) -
         for around in place.models:
             around._trainable = True  # of itself; its other layers keep theirs
     return [place.path for place in chosen]
+
+
+def parameter_groups(
+    model: Model, lr: float, *, weight_decay: float = 0.0, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """The trainable parameters in groups for an optimizer of torch.
+
+        optimizer = torch.optim.AdamW(parameter_groups(model, 1e-3, weight_decay=0.05))
+
+    Args:
+        model: a model with one image as input; a model within counts as one block.
+        lr: the learning rate of the last block; see `engine.blocks`.
+        weight_decay: of kernels. Biases, and what normalisation layers learn, have none.
+        layer_decay: by how much the learning rate falls from each block to the one before.
+
+    Returns:
+        Groups with `params`, `lr`, `weight_decay` and `name`, from the first block to the last, but
+        none that would be empty.
+
+    Raises:
+        ValueError: the model has other inputs than one image.
+    """
+    groups, seen = [], set()
+    parts = blocks(model)
+    for number, names in enumerate(parts):
+        rate = lr * layer_decay ** (len(parts) - 1 - number)
+        parameters = [
+            parameter
+            for name in names
+            for parameter in model.get_layer(name).parameters()
+            if parameter.requires_grad and parameter not in seen
+        ]
+        seen.update(parameters)
+        for kind, decay, chosen in (
+            ("kernels", weight_decay, [p for p in parameters if p.ndim > 1]),
+            ("vectors", 0.0, [p for p in parameters if p.ndim <= 1]),
+        ):
+            if chosen:
+                name = f"block {number}: {kind}"
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name})
+    return groups
 
 
 def _set_trainable(module: nn.Module, value: bool) -> None:

@@ -7,6 +7,8 @@ import torch
 
 import kerastorch
 from kerastorch import freeze, layers, unfreeze
+from kerastorch.engine.blocks import blocks
+from kerastorch.fine_tuning import parameter_groups
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,65 @@ def test_unknown_layers_are_refused(nested):
         unfreeze(nested, since="block_*")
     with pytest.raises(ValueError, match="there is no index 9"):
         freeze(nested, 9)
+
+
+# Blocks
+
+
+def ends(name):
+    """The last layer of each block of an application without its top."""
+    with torch.device("meta"):
+        model = kerastorch.create_model(name, include_top=False)
+    found = blocks(model)
+    assert sorted(sum(found, [])) == sorted(layer.name for layer in model.layers[1:])
+    return [names[-1] for names in found]
+
+
+def test_blocks_are_those_of_the_papers():
+    assert ends("vgg16")[:-1] == [
+        "block1_conv2",
+        "block2_conv2",
+        "block3_conv3",
+        "block4_conv3",
+    ]
+    assert ends("resnet50") == [
+        "pool1_pool",
+        *(f"conv2_block{i}_out" for i in (1, 2, 3)),
+        *(f"conv3_block{i}_out" for i in (1, 2, 3, 4)),
+        *(f"conv4_block{i}_out" for i in (1, 2, 3, 4, 5, 6)),
+        *(f"conv5_block{i}_out" for i in (1, 2, 3)),
+    ]
+    assert ends("xception")[-3:] == ["add_10", "add_11", "block14_sepconv2_act"]
+    assert ends("inception_v3")[-11:] == [f"mixed{i}" for i in range(11)]
+    assert ends("mobilenet_v2")[-3:] == ["block_14_add", "block_15_add", "out_relu"]
+
+
+def test_blocks_are_of_models_of_one_image():
+    vector = layers.Input((4,))
+    with pytest.raises(ValueError, match="one image as input"):
+        blocks(kerastorch.Model(vector, layers.Dense(2)(vector)))
+
+
+def test_groups_fall_with_depth_and_spare_vectors(nested):
+    base = nested.get_layer("base")
+    groups = parameter_groups(nested, 1e-2, weight_decay=0.1, layer_decay=0.5)
+    *_, kernels, vectors = groups
+    assert (kernels["lr"], kernels["weight_decay"]) == (1e-2, 0.1)
+    assert (vectors["lr"], vectors["weight_decay"]) == (1e-2, 0.0)
+    assert kernels["params"] == [nested.get_layer("head").weight]
+    assert {group["lr"] for group in groups} == {1e-2, 5e-3}
+    first = {id(p) for group in groups[:2] for p in group["params"]}
+    assert first == {id(p) for p in base.parameters()}
+    assert all(
+        (p.ndim > 1) == (group["weight_decay"] > 0) for group in groups for p in group["params"]
+    )
+    torch.optim.AdamW(groups)
+
+
+def test_groups_hold_what_is_trained_once(model):
+    freeze(model, until="mixed8")
+    groups = parameter_groups(model, 1e-3)
+    found = [id(p) for group in groups for p in group["params"]]
+    assert len(set(found)) == len(found)
+    assert set(found) == {id(p) for p in model.parameters() if p.requires_grad}
+    assert {group["lr"] for group in groups} == {1e-3}

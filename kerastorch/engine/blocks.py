@@ -1,0 +1,78 @@
+"""Blocks: the stretches of a model between the places that all its values pass as one."""
+
+from __future__ import annotations
+
+from .layout import join_shape, split_shape
+from .model import Model
+
+SIZE = 512  # pixels, where a model leaves height or width open
+
+
+def blocks(model: Model) -> list[list[str]]:
+    """The layers of a model with one image as input in blocks, as papers draw them.
+
+    A block ends where a single value is left: behind branches that come together, before the next
+    branches, and before an image is made smaller. What has no weights belongs to the block before.
+
+    Returns:
+        The names of the layers in each block, in the order in which they run.
+
+    Raises:
+        ValueError: the model has other inputs than one image.
+    """
+    if len(model.inputs) != 1 or len(model.input_shape) != 4:
+        raise ValueError(f"Blocks are of models with one image as input, not of {model.name!r}.")
+    joined: list[list[str]] = []
+    for keys in _between_single_values(model):
+        if joined and not (_has_weights(model, keys) and _has_weights(model, joined[-1])):
+            joined[-1].extend(keys)
+        else:
+            joined.append(keys)
+    names = {key: name for name, key in model._keys.items()}
+    return [[names[key] for key in keys] for keys in joined]
+
+
+def _has_weights(model: Model, keys: list[str]) -> bool:
+    return any(True for key in keys for _ in model._modules[key].parameters())
+
+
+def _between_single_values(model: Model) -> list[list[str]]:
+    """The children's keys, parted wherever a block may end."""
+    steps, areas, alive = model._plan.steps, _areas(model), _numbers_of_values(model)
+    parts: list[list[str]] = [[]]
+    has_branches = False
+    for position, step in enumerate(steps):
+        parts[-1].append(step.key)
+        has_branches = has_branches or alive[position] > 1
+        if alive[position] > 1 or position + 1 == len(steps):
+            continue
+        following = steps[position + 1]
+        is_smaller = areas[following.outputs[0]] < areas[step.outputs[0]]
+        if has_branches or alive[position + 1] > 1 or is_smaller:
+            parts.append([])
+            has_branches = False
+    return parts
+
+
+def _numbers_of_values(model: Model) -> list[int]:
+    """How many values a later step needs, or the user, behind each step."""
+    live = {slot for _, slot in model._plan.sources}
+    numbers = []
+    for step in model._plan.steps:
+        live = (live | set(step.outputs)) - set(step.free)
+        numbers.append(len(live))
+    return numbers
+
+
+def _areas(model: Model) -> list[int]:
+    """How many places each value has; 1 where it is no image."""
+    spatial, channels = split_shape(model.input_shape, model.data_format)
+    size = tuple(given or SIZE for given in spatial)
+    shapes = list(model._plan.shapes)
+    shapes[model._plan.sources[0][1]] = join_shape(None, size, channels, model.data_format)
+    model._fill_shapes(shapes)
+    areas = []
+    for shape in shapes:
+        rows, columns = split_shape(shape, model.data_format)[0] if len(shape) == 4 else (1, 1)
+        areas.append(rows * columns)
+    return areas
