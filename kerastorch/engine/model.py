@@ -294,6 +294,23 @@ class Functional(Layer):
 
         return FeatureExtractor(self, *names, as_list=as_list)
 
+    def reset_classifier(
+        self, classes: int, pooling: str | None = None, activation: Any = None
+    ) -> None:
+        """Puts a new classifier on the model, in place of its own if it has one.
+
+        Args:
+            classes: the number of classes.
+            pooling: `"avg"` or `"max"`, to pool the last feature map in another way.
+            activation: of the classifier; None for logits.
+
+        Raises:
+            ValueError: the model cannot be pooled so, or has several outputs.
+        """
+        from ..classifier import reset_classifier
+
+        reset_classifier(self, classes, pooling, activation)
+
     def compute_output_shape(self, *shapes: Any) -> Any:
         given = flatten_shapes(shapes)
         sizes: list[Any] = [None] * len(self._plan.shapes)

@@ -86,6 +86,7 @@ RESERVED_KEYS = frozenset(
         "register_state_dict_post_hook",
         "register_state_dict_pre_hook",
         "requires_grad_",
+        "reset_classifier",
         "save",
         "save_weights",
         "set_extra_state",
