@@ -266,7 +266,7 @@ def damaged_files():
         ("convert small.safetensors -o nowhere/out.safetensors", "nowhere/out.safetensors"),
         ("convert small.safetensors -o out.txt", ".safetensors"),
         ("convert xception -o out.safetensors", "KERASTORCH_OFFLINE is set"),
-        ("predict xception a.png", "put xception_weights_tf_dim_ordering_tf_kernels.h5"),
+        ("predict xception a.png", "Put xception_weights_tf_dim_ordering_tf_kernels.h5"),
         ("convert -o out.safetensors", "say what to convert"),
         ("convert small.safetensors -o out --all", "say what to convert"),
         ("download", "say which weights"),

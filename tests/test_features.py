@@ -32,7 +32,7 @@ def test_maps_are_those_of_keras(oracle, tmp_path, name):
     shape, expected = CASES[name]
     arguments = {"name": name, "input_shape": shape, "classes": 4}
     model = parity.make_twins(oracle, "application", arguments, tmp_path / "twin.weights.h5")
-    features = model.features(*expected)
+    features = model.feature_maps(*expected)
     assert features.channels == {layer: channels for layer, (channels, _) in expected.items()}
     assert features.strides == {layer: stride for layer, (_, stride) in expected.items()}
     images = parity.random_arrays(model.inputs, batch=2)
@@ -56,7 +56,7 @@ def two_heads():
 
 def test_only_what_is_needed_is_run_and_layers_are_shared():
     model = two_heads()
-    features = model.features("early", as_list=True)
+    features = model.feature_maps("early", as_list=True)
     assert [layer.name for layer in features.body.layers] == [model.layers[0].name, "early"]
     assert features.body.get_layer("early") is model.get_layer("early")
     (found,) = features(torch.rand(2, 3, 20, 17))
@@ -66,16 +66,16 @@ def test_only_what_is_needed_is_run_and_layers_are_shared():
 
 
 def test_strides_count_what_is_enlarged():
-    assert two_heads().features("up", "late").strides == {"up": 3, "late": 6}
+    assert two_heads().feature_maps("up", "late").strides == {"up": 3, "late": 6}
 
 
 def test_wrong_names_are_refused():
     model = two_heads()
     with pytest.raises(ValueError, match="has no layer 'lat'"):
-        model.features("lat")
+        model.feature_maps("lat")
     for names in ((), ("late", "late")):
         with pytest.raises(ValueError, match="each once"):
-            model.features(*names)
+            model.feature_maps(*names)
     vector = layers.Input((5,))
     with pytest.raises(ValueError, match="one image as input"):
-        kerastorch.Model(vector, layers.Dense(2, name="dense")(vector)).features("dense")
+        kerastorch.Model(vector, layers.Dense(2, name="dense")(vector)).feature_maps("dense")

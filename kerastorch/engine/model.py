@@ -280,7 +280,7 @@ class Functional(Layer):
             raise ValueError(f"{self.name} takes {expected} inputs; got {len(values)}.")
         return values
 
-    def features(self, *names: str, as_list: bool = False) -> FeatureExtractor:
+    def feature_maps(self, *names: str, as_list: bool = False) -> FeatureExtractor:
         """The outputs of named layers as a module that runs only what they need.
 
         Args:

@@ -38,7 +38,7 @@ RESERVED_KEYS = frozenset(
         "dump_patches",
         "eval",
         "extra_repr",
-        "features",
+        "feature_maps",
         "float",
         "forward",
         "from_config",
