@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from .engine import Layer, Model, Operation
+from .engine import Model, Operation
 from .engine.blocks import blocks
+from .engine.layer import set_trainable
 from .engine.naming import near_matches
 
 LayerName = str | int
@@ -54,7 +55,7 @@ def freeze(model: Model, *layers: LayerName, until: LayerName | None = None) -> 
     """
     chosen = _chosen(model, layers, until=until)
     for place in chosen:
-        _set_trainable(place.module, False)
+        set_trainable(place.module, False)
     return [place.path for place in chosen]
 
 
@@ -77,7 +78,7 @@ def unfreeze(model: Model, *layers: LayerName, since: LayerName | None = None) -
     """
     chosen = _chosen(model, layers, since=since)
     for place in chosen:
-        _set_trainable(place.module, True)
+        set_trainable(place.module, True)
         for around in place.models:
             around._trainable = True  # of itself; its other layers keep theirs
     return [place.path for place in chosen]
@@ -122,13 +123,6 @@ def parameter_groups(
                 name = f"block {number}: {kind}"
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name})
     return groups
-
-
-def _set_trainable(module: nn.Module, value: bool) -> None:
-    if isinstance(module, Layer):
-        module.trainable = value
-    else:
-        module.requires_grad_(value)
 
 
 def _chosen(

@@ -16,8 +16,25 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "download",
         "put published weights into the cache, ready for machines without a network",
         "kerastorch download xception resnet50 --no-top",
-        checkpoint_options(),
     )
+    command.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="a name from `kerastorch list`, or of a published file",
+    )
+    command.add_argument("--no-top", action="store_true", help="those without the classifier")
+    command.add_argument(
+        "--alpha", metavar="X", type=float, default=1.0, help="a MobileNet's width (default 1.0)"
+    )
+    command.add_argument(
+        "--size",
+        metavar="PIXELS",
+        type=positive,
+        default=224,
+        help="the images a MobileNet was trained on (default 224)",
+    )
+    command.add_argument("--variants", action="store_true", help="all files of each model")
     command.add_argument(
         "--all",
         action="store_true",
@@ -25,40 +42,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
 
 
-def checkpoint_options() -> argparse.ArgumentParser:
-    """The arguments that choose published files by model."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument(
-        "names",
-        metavar="NAME",
-        nargs="*",
-        help="a name from `kerastorch list`, or of a published file",
-    )
-    parent.add_argument("--no-top", action="store_true", help="those without the classifier")
-    parent.add_argument(
-        "--alpha", metavar="X", type=float, default=1.0, help="a MobileNet's width (default 1.0)"
-    )
-    parent.add_argument(
-        "--size",
-        metavar="PIXELS",
-        type=positive,
-        default=224,
-        help="the images a MobileNet was trained on (default 224)",
-    )
-    parent.add_argument("--variants", action="store_true", help="all files of each model")
-    return parent
-
-
-def chosen_checkpoints(options: argparse.Namespace) -> list[Checkpoint]:
-    """The published files that the options of `checkpoint_options` choose.
-
-    Raises:
-        ValueError: a name is unknown, or nothing is published for the variant.
-    """
-    return [found for name in options.names for found in _chosen(name, options)]
-
-
 def _chosen(name: str, options: argparse.Namespace) -> list[Checkpoint]:
+    """The published files that a name and the options stand for."""
     found = checkpoints_of(name)
     if options.variants or len(found) == 1:
         return found
@@ -80,8 +65,9 @@ def run(options: argparse.Namespace) -> int:
     """Fills the cache, goes on where a file cannot be had, and gives 1 if there was one."""
     if options.all == bool(options.names):
         raise ValueError("say which weights: names, or --all")
+    named = [found for name in options.names for found in _chosen(name, options)]
     code = 0
-    for checkpoint in checkpoints() if options.all else chosen_checkpoints(options):
+    for checkpoint in checkpoints() if options.all else named:
         try:
             path = fill_cache(checkpoint)
             print(f"{path}: {checkpoint.title}, {path.stat().st_size / 1e6:.1f} MB")

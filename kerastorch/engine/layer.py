@@ -112,10 +112,7 @@ class Layer(nn.Module):
             if parameter is not None:
                 parameter.requires_grad_(self._trainable)
         for child in self.children():
-            if isinstance(child, Layer):
-                child.trainable = value
-            else:
-                child.requires_grad_(self._trainable)
+            set_trainable(child, self._trainable)
 
     # Calls
 
@@ -314,3 +311,11 @@ def map_shapes(function, shapes: Any) -> Any:
     if all(isinstance(size, int | None) for size in shapes):
         return function(shapes)
     return type(shapes)(map_shapes(function, shape) for shape in shapes)
+
+
+def set_trainable(module: nn.Module, value: bool) -> None:
+    """Freezes or thaws a layer, or a module of torch in a layer's place."""
+    if isinstance(module, Layer):
+        module.trainable = value
+    else:
+        module.requires_grad_(value)
