@@ -227,6 +227,9 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
 
 AXISWISE = frozenset({softmax, log_softmax, glu, sparsemax})
 
+# Those that make probabilities of a classifier's logits.
+PROBABILITIES = (softmax, sigmoid)
+
 # The functions that can put their result in the place of their argument.
 IN_PLACE = {relu: torch.relu_, relu6: functools.partial(F.relu6, inplace=True)}
 

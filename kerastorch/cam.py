@@ -89,8 +89,7 @@ def _logits(model: Model) -> Iterator[None]:
             yield
         return
     own = getattr(last, "activation", None)
-    probabilities = (activations.get("softmax"), activations.get("sigmoid"))
-    if not isinstance(last, Layer) or own not in probabilities:
+    if not isinstance(last, Layer) or own not in activations.PROBABILITIES:
         yield
         return
     last.activation = activations.get(None)

@@ -23,8 +23,8 @@ def ends_in_probabilities(model: Model) -> bool:
     last = model.outputs[0].node.module
     if isinstance(last, Model):
         return ends_in_probabilities(last)
-    probabilities = (activations.get("softmax"), activations.get("sigmoid"))
-    return type(last).__name__ == "Softmax" or getattr(last, "activation", None) in probabilities
+    own = getattr(last, "activation", None)
+    return type(last).__name__ == "Softmax" or own in activations.PROBABILITIES
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
