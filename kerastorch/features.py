@@ -7,7 +7,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from .engine import Model
-from .engine.layout import join_shape, split_shape
+from .engine.images import example_shape, input_image
+from .engine.layout import split_shape
 
 _FAR = 2**20  # pixels: far enough to tell any stride from two output sizes
 
@@ -37,12 +38,11 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, model: Model, *names: str, as_list: bool = False):
         super().__init__()
-        if len(model.inputs) != 1 or len(model.input_shape) != 4:
-            raise ValueError(f"Features are of models with one image as input, not {model.name!r}.")
         if not names or len(set(names)) < len(names):
             raise ValueError(f"Name one or more layers, each once; got {list(names)}.")
         self.names = names
         self.as_list = as_list
+        input_image(model)  # or it raises
         outputs = {name: model.get_layer(name).output for name in names}
         self.body = Model(model.input, outputs, name=f"{model.name}_features")
         self.channels = {name: _channels(outputs[name].shape, model) for name in names}
@@ -62,12 +62,7 @@ def _channels(shape: tuple, model: Model) -> int:
 
 def _strides(body: Model, model: Model) -> dict[str, int | None]:
     """By how much each map grows when the image does; padding makes its size alone inexact."""
-    (height, width), channels = split_shape(body.input_shape, model.data_format)
-    sizes = []
-    for more in (0, _FAR):
-        size = ((height or 512) + more, (width or 512) + more)
-        image = join_shape(None, size, channels, model.data_format)
-        sizes.append(body.compute_output_shape(image))
+    sizes = [body.compute_output_shape(example_shape(body, more)) for more in (0, _FAR)]
     return {name: _stride(*(size[name] for size in sizes), model) for name in sizes[0]}
 
 

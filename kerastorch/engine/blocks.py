@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from .layout import join_shape, split_shape
+from .images import example_shape
+from .layout import split_shape
 from .model import Model
-
-SIZE = 512  # pixels, where a model leaves height or width open
 
 
 def blocks(model: Model) -> list[list[str]]:
@@ -20,8 +19,6 @@ def blocks(model: Model) -> list[list[str]]:
     Raises:
         ValueError: the model has other inputs than one image.
     """
-    if len(model.inputs) != 1 or len(model.input_shape) != 4:
-        raise ValueError(f"Blocks are of models with one image as input, not of {model.name!r}.")
     joined: list[list[str]] = []
     for keys in _between_single_values(model):
         if joined and not (_has_weights(model, keys) and _has_weights(model, joined[-1])):
@@ -38,7 +35,8 @@ def _has_weights(model: Model, keys: list[str]) -> bool:
 
 def _between_single_values(model: Model) -> list[list[str]]:
     """The children's keys, parted wherever a block may end."""
-    steps, areas, alive = model._plan.steps, _areas(model), _numbers_of_values(model)
+    areas = _areas(model)
+    steps, alive = model._plan.steps, _numbers_of_values(model)
     parts: list[list[str]] = [[]]
     has_branches = False
     for position, step in enumerate(steps):
@@ -66,10 +64,9 @@ def _numbers_of_values(model: Model) -> list[int]:
 
 def _areas(model: Model) -> list[int]:
     """How many places each value has; 1 where it is no image."""
-    spatial, channels = split_shape(model.input_shape, model.data_format)
-    size = tuple(given or SIZE for given in spatial)
+    image = example_shape(model)
     shapes = list(model._plan.shapes)
-    shapes[model._plan.sources[0][1]] = join_shape(None, size, channels, model.data_format)
+    shapes[model._plan.sources[0][1]] = image
     model._fill_shapes(shapes)
     areas = []
     for shape in shapes:
