@@ -11,8 +11,9 @@ import inspect
 import re
 from collections.abc import Callable
 
+from kerastorch.applications.creation import create_model
 from kerastorch.applications.imagenet_utils import class_names
-from kerastorch.applications.registry import ModelRecord, create_model, get_record
+from kerastorch.applications.registry import ModelRecord, get_record
 from kerastorch.applications.registry import list_models as list_models
 from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing
 from kerastorch.engine import Model
@@ -103,7 +104,8 @@ def _entry_point(name: str) -> Callable[..., Model]:
 
 
 def _signature(record: ModelRecord) -> inspect.Signature:
-    known = {"pretrained", *inspect.signature(record.constructor).parameters} - {"name"}
+    own = inspect.signature(record.constructor).parameters
+    known = {"pretrained", "in_channels", *own} - {"name"}
     parameters = inspect.signature(create_model).parameters.values()
     return inspect.Signature([parameter for parameter in parameters if parameter.name in known])
 

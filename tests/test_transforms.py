@@ -28,7 +28,8 @@ def tensor_of(picture):
 def keras_recipe(path, size, mode, interpolation="nearest"):
     """The documentation's recipe; its parts are compared with Keras's own elsewhere."""
     image = load_img(path, target_size=size, interpolation=interpolation)
-    x = preprocess_input(img_to_array(image)[None], mode=mode)
+    x = img_to_array(image)[None]
+    x = x if mode == "none" else preprocess_input(x, mode=mode)
     return torch.from_numpy(x).permute(0, 3, 1, 2)
 
 
@@ -110,8 +111,8 @@ def test_it_says_what_it_is():
         ([], ValueError, "at least one picture"),
         ("elephant.jpg", TypeError, "got str"),
         (np.zeros((8, 8, 3), np.uint8), TypeError, "got ndarray"),
-        ([torch.zeros(1, 3, 8, 8)], ValueError, r"\(3, height, width\)"),
-        (torch.zeros(8, 8), ValueError, r"\(3, height, width\)"),
+        ([torch.zeros(1, 3, 8, 8)], ValueError, r"\(channels, height, width\)"),
+        (torch.zeros(8, 8), ValueError, r"\(channels, height, width\)"),
         (torch.zeros(8, 8, 3), ValueError, r"got \(8, 8, 3\)"),
         (torch.zeros(2, 1, 8, 8), ValueError, r"got \(2, 1, 8, 8\)"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), ValueError, "of torch.int64"),

@@ -15,13 +15,14 @@ from . import (
     vgg19,
     xception,
 )
+from .creation import create_model
 from .densenet import DenseNet121, DenseNet169, DenseNet201
 from .inception_resnet_v2 import InceptionResNetV2
 from .inception_v3 import InceptionV3
 from .mobilenet import MobileNet
 from .mobilenet_v2 import MobileNetV2
 from .nasnet import NASNetLarge, NASNetMobile
-from .registry import ModelRecord, create_model, get_record, list_models, register_model
+from .registry import ModelRecord, get_record, list_models, register_model
 from .resnet import ResNet50, ResNet101, ResNet152
 from .resnet_v2 import ResNet50V2, ResNet101V2, ResNet152V2
 from .vgg import VGG16, VGG19

@@ -8,6 +8,7 @@ import functools
 import inspect
 import numbers
 import os
+from contextlib import nullcontext
 
 import torch
 
@@ -16,7 +17,7 @@ from ..config import image_data_format
 from ..engine import Model, Symbol
 from ..layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from .imagenet_utils import CLASSES
-from .registry import get_record
+from .registry import get_record, mark_application
 
 
 def channel_axis(last=-1):
@@ -56,18 +57,18 @@ def image_shape(include_top, weights, input_shape, family):
     """
     default_size = (family.default_size, family.default_size)
     if not input_shape:
-        return _join(3, default_size if include_top else (None, None))
+        return image_shape_of(default_size if include_top else (None, None), 3)
     if not is_image_shape(input_shape):
         raise ValueError(f"input_shape must be a tuple of three integers; got {input_shape!r}")
 
     input_shape = tuple(input_shape)
-    channels, size = _split(input_shape)
-    if weights == "imagenet" and channels != 3:
+    size = image_size(input_shape)
+    if weights == "imagenet" and image_channels(input_shape) != 3:
         raise ValueError(f"weights='imagenet' takes 3 channels; got input_shape={input_shape}")
     if weights == "imagenet" and include_top and size != default_size:
         raise ValueError(
             "with weights='imagenet' and include_top=True "
-            f"input_shape must be {_join(3, default_size)}; got {input_shape}"
+            f"input_shape must be {image_shape_of(default_size, 3)}; got {input_shape}"
         )
     least = family.min_size
     if any(n is not None and n < least for n in size):
@@ -90,16 +91,16 @@ def is_image_shape(shape):
 
 def image_size(shape):
     """Height and width of an image shape without its batch axis."""
-    return _split(shape)[1]
+    return tuple(shape[1:] if image_data_format() == "channels_first" else shape[:2])
 
 
-def _split(shape):
-    if image_data_format() == "channels_first":
-        return shape[0], tuple(shape[1:])
-    return shape[2], tuple(shape[:2])
+def image_channels(shape):
+    """The channels of an image shape without its batch axis."""
+    return shape[0 if image_data_format() == "channels_first" else 2]
 
 
-def _join(channels, size):
+def image_shape_of(size, channels):
+    """The shape of an image, without a batch axis, from height and width and its channels."""
     return (channels, *size) if image_data_format() == "channels_first" else (*size, channels)
 
 
@@ -167,26 +168,26 @@ def loads_weights(constructor=None, *, variant=None):
         arguments.apply_defaults()
         weights, input_tensor = (arguments.arguments[k] for k in ("weights", "input_tensor"))
         _check_weights(weights)
-        if weights is None:
-            return constructor(*args, **kwargs)
-        with torch.device("meta"):
+        name = arguments.arguments.get("weights_name", constructor.__name__)
+        with torch.device("meta") if weights is not None else nullcontext():
             model = constructor(*args, **kwargs)
         starts_at_input = input_tensor is None or input_tensor.node.is_input
         loaded = model if starts_at_input else Model(input_tensor, model.output)
+        if name is not None:
+            mark_application(loaded, name)
         if weights == "imagenet":
-            _load_published(loaded, constructor, arguments.arguments, variant)
-        else:
+            _load_published(loaded, name, arguments.arguments, variant)
+        elif weights is not None:
             loaded.load_weights(weights)
         return model
 
     return construct
 
 
-def _load_published(model, constructor, arguments, variant):
+def _load_published(model, name, arguments, variant):
     """Loads the published weights that `"imagenet"` stands for."""
     from ..hub import Checkpoint, load_published
 
-    name = arguments.get("weights_name", constructor.__name__)
     if name is None:
         raise ValueError("weights='imagenet' needs weights_name, the model they are published for")
     record = get_record(name)

@@ -2,12 +2,11 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
-from .imagenet_utils import CLASSES
+from ..engine import Model
 from .published import PublishedWeights
 
 
@@ -178,113 +177,38 @@ def get_record(name: str) -> ModelRecord:
     )
 
 
+def mark_application(model: Model, name: str) -> None:
+    """Notes on the first layer with weights, which takes the pixels, whose layer it is.
+
+    So the application is also known in models that are made of this one.
+    """
+    first = next(layer for layer in model.layers if any(True for _ in layer.parameters()))
+    first._application = name
+
+
+def application_in(model: Model) -> ModelRecord | None:
+    """The application that `model` is, or that is in it; None if there is none, or several.
+
+    In models from files it is told by their names.
+    """
+    marks = {module.__dict__.get("_application") for module in model.modules()} - {None}
+    if marks:
+        return get_record(marks.pop()) if len(marks) == 1 else None
+    names = [model.name, *(layer.name for layer in model.layers if isinstance(layer, Model))]
+    for name in names:
+        try:
+            return get_record(re.sub(r"_\d.*", "", name))  # Keras names a mobilenetv2_1.00_224
+        except ValueError:
+            continue
+    return None
+
+
 def _key(name: str) -> str:
     return str(name).lower().replace("_", "").replace("-", "")
 
 
 def _keys(record: ModelRecord) -> tuple[str, str]:
     return _key(record.name), _key(record.keras_name)
-
-
-def create_model(
-    name: str,
-    pretrained: bool = False,
-    *,
-    weights=None,
-    include_top: bool = True,
-    input_shape=None,
-    pooling: str | None = None,
-    classes: int = CLASSES,
-    classifier_activation=None,
-    alpha: float | None = None,
-    depth_multiplier: int | None = None,
-    dropout: float | None = None,
-):
-    """Builds a model as PyTorch code expects it: untrained unless asked, and giving logits.
-
-    Args:
-        name: one of `list_models()`, or Keras's name for it.
-        pretrained: whether to load the published ImageNet weights. With `classes` other than 1000
-            the classifier is new and all layers before it are pretrained.
-        weights: path of a weights file of this very architecture, instead of `pretrained`.
-        include_top: whether the model ends with its classifier.
-        input_shape: shape of one image, `(height, width, channels)` in pixels unless the data
-            format is channels-first.
-        pooling: without the top, `"avg"` or `"max"` for features of shape `(batch, features)`.
-        classes: number of classes.
-        classifier_activation: None for logits, `"softmax"` for probabilities, or another one.
-        alpha: width multiplier, 1 by default (MobileNet and MobileNetV2 only).
-        depth_multiplier: depthwise outputs for each channel, 1 by default (MobileNet only).
-        dropout: dropout rate in front of the classifier, 0.001 by default (MobileNet only).
-
-    Returns:
-        A `Model` that takes tensors `(batch, channels, height, width)`.
-
-    Raises:
-        ValueError: for an unknown name, for an argument that this model does not have, and for all
-            that its constructor refuses.
-        PublishedWeightsError: the published weights cannot be had; it is an `OSError`.
-    """
-    record = get_record(name)
-    if pretrained and weights is not None:
-        raise ValueError("pretrained=True and weights exclude each other: give one of them")
-    options = {
-        "include_top": include_top,
-        "input_shape": input_shape,
-        "pooling": pooling,
-        "classifier_activation": classifier_activation,
-        **_own_options(record, alpha=alpha, depth_multiplier=depth_multiplier, dropout=dropout),
-    }
-    if not pretrained:
-        return record.constructor(weights=weights, classes=classes, **options)
-    if classes == CLASSES or not include_top:
-        return record.constructor(weights="imagenet", **options)
-    return _with_new_classifier(record, classes, options)
-
-
-def _own_options(record: ModelRecord, **options) -> dict:
-    """Those options that are not None; the model must have them."""
-    given = {key: value for key, value in options.items() if value is not None}
-    known = inspect.signature(record.constructor).parameters
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise ValueError(
-            f"{record.name} takes no {' and no '.join(unknown)}; it takes {', '.join(known)}"
-        )
-    return given
-
-
-def _with_new_classifier(record: ModelRecord, classes: int, options: dict):
-    """The model with its published weights in every layer but the classifier."""
-    published = {
-        **options,
-        "weights": "imagenet",
-        "input_shape": _published_shape(record, options["input_shape"]),
-        "classifier_activation": None,
-    }
-    state = record.constructor(**published).state_dict()
-    with torch.device("meta"):  # What is about to be replaced is not initialised first.
-        model = record.constructor(weights=None, classes=classes, **options)
-    own = model.state_dict()
-    taken = {key: state[key] for key in own if key.rpartition(".")[0] != record.classifier}
-    misfits = [key for key in taken if taken[key].shape != own[key].shape]
-    if misfits:
-        raise ValueError(
-            f"the published weights of {', '.join(misfits)} do not fit "
-            f"input_shape={options['input_shape']}: leave it out or give include_top=False"
-        )
-    model.load_state_dict(taken, strict=False, assign=True)
-    classifier = model.get_layer(record.classifier)
-    classifier.to_empty(device=torch.get_default_device())
-    classifier.reset_parameters()
-    return model
-
-
-def _published_shape(record: ModelRecord, input_shape):
-    """`input_shape` where weights are published for this size among others; else None."""
-    sizes = {weights.size for weights in record.weights if weights.size is not None}
-    shapes = {shape for size in sizes for shape in ((size, size, 3), (3, size, size))}
-    return input_shape if input_shape and tuple(input_shape) in shapes else None
 
 
 _DOCUMENTATION = """{summary}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ..engine import Model
+from ..engine.images import input_image
+from ..engine.layout import join_shape
 from ..preprocessing.image import INTERPOLATIONS, convert_img, img_to_array, resize_img
-from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD, preprocess_input
+from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD
+from .input_channels import normalize
+from .registry import ModelRecord, application_in
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,8 +24,15 @@ MODES_IN_WORDS = {
     "tf": "RGB, scaled to [-1, 1] as x / 127.5 - 1",
     "torch": f"RGB, scaled to [0, 1], less the means {TORCH_MEAN}, divided by {TORCH_STD}",
     "caffe": f"BGR, less the means {CAFFE_MEAN}, not scaled",
+    "none": "as they are, in [0, 255]",
 }
-"""What each mode of `preprocess_input` makes of RGB pixels in [0, 255]."""
+"""What each mode of `preprocess_input` makes of RGB pixels in [0, 255], and `"none"`."""
+
+COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
+"""What pictures are read as, by the number of channels a model takes."""
+
+# Of a random crop: its part of the picture's area, and its width by its height.
+CROP_AREA, CROP_RATIO = (0.25, 1.0), (3 / 4, 4 / 3)
 
 
 class Preprocessing(torch.nn.Module):
@@ -29,15 +42,29 @@ class Preprocessing(torch.nn.Module):
 
     Args:
         size: height and width in pixels.
-        mode: of `imagenet_utils.preprocess_input`.
+        mode: of `imagenet_utils.preprocess_input`, or `"none"` for pixels as they are.
         interpolation: how pictures are resized, one of Pillow's filters; Keras's default is
             `"nearest"`.
+        channels: of the images; PIL images become RGB for 3, grayscale for 1 and RGBA for 4. See
+            `input_channels` for what the modes are where it is not 3.
+        augment: whether each picture is cropped at random, to at least a quarter of its area, and
+            flipped at random, for training.
+        batch: False for one image `(channels, *size)` of one picture, as datasets give it.
 
     Raises:
         ValueError: for an unknown mode or interpolation.
     """
 
-    def __init__(self, size: tuple[int, int], mode: str, interpolation: str = "nearest"):
+    def __init__(
+        self,
+        size: tuple[int, int],
+        mode: str,
+        interpolation: str = "nearest",
+        *,
+        channels: int = 3,
+        augment: bool = False,
+        batch: bool = True,
+    ):
         super().__init__()
         for value, known in ((mode, tuple(MODES_IN_WORDS)), (interpolation, INTERPOLATIONS)):
             if value not in known:
@@ -45,6 +72,9 @@ class Preprocessing(torch.nn.Module):
         self.size = tuple(size)
         self.mode = mode
         self.interpolation = interpolation
+        self.channels = channels
+        self.augment = augment
+        self.batch = batch
 
     def forward(
         self, pictures: Image | torch.Tensor | Sequence[Image | torch.Tensor]
@@ -52,32 +82,40 @@ class Preprocessing(torch.nn.Module):
         """The batch of a picture, or of several.
 
         Args:
-            pictures: a PIL image in any mode, a tensor `(3, height, width)` of RGB values in
-                [0, 255], uint8 or floating, or a list of them, of any sizes; or a tensor
-                `(batch, 3, height, width)`. Tensors stay on their device; those of uint8 are
-                resized as pictures of 8 bits are, without rounding otherwise.
+            pictures: a PIL image in any mode, a tensor `(channels, height, width)` of values in
+                [0, 255] (RGB where there are three), uint8 or floating, or a list of them, of any
+                sizes; or a tensor `(batch, channels, height, width)`. Tensors stay on their device;
+                those of uint8 are resized as pictures of 8 bits are, without rounding otherwise.
 
         Returns:
-            A float32 tensor `(batch, 3, *size)`.
+            A float32 tensor `(batch, channels, *size)`; of one picture `(channels, *size)` where
+            `self.batch` is False.
 
         Raises:
             TypeError: for anything else.
-            ValueError: for a tensor of another shape or type, and for an empty list.
+            ValueError: for a tensor of another shape or type, an empty list, and PIL images where
+                there are other than 1, 3 or 4 channels.
         """
-        if isinstance(pictures, torch.Tensor) and pictures.ndim == 4:
+        is_batch = isinstance(pictures, torch.Tensor) and pictures.ndim == 4
+        is_one = not is_batch and not isinstance(pictures, list | tuple)
+        several = [pictures] if is_one else pictures
+        if not len(several):
+            raise ValueError("a batch needs at least one picture")
+        if is_batch and not self.augment:
             batch = self._resized(pictures)
         else:
-            several = pictures if isinstance(pictures, list | tuple) else [pictures]
-            if not several:
-                raise ValueError("a batch needs at least one picture")
             batch = torch.stack([self._pixels(picture) for picture in several])
-        return preprocess_input(batch, "channels_first", self.mode)
+        batch = normalize(batch, self.mode)
+        return batch[0] if is_one and not self.batch else batch
 
     def _pixels(self, picture: Image | torch.Tensor) -> torch.Tensor:
-        """A picture at the model's size, `(3, height, width)` in [0, 255]."""
+        """A picture at the model's size, `(channels, height, width)` in [0, 255]."""
+        if self.augment:
+            picture = augmented(picture)
         if isinstance(picture, torch.Tensor):
             if picture.ndim != 3:
-                raise ValueError(f"a picture is a tensor (3, height, width), not {picture.shape}")
+                shape = tuple(picture.shape)
+                raise ValueError(f"a picture is a tensor (channels, height, width), not {shape}")
             return self._resized(picture)
 
         from PIL.Image import Image
@@ -87,15 +125,23 @@ class Preprocessing(torch.nn.Module):
                 "pictures are PIL images, RGB tensors or a list of them; "
                 f"got {type(picture).__name__}"
             )
-        picture = resize_img(convert_img(picture, "rgb"), self.size, self.interpolation)
+        if self.channels not in COLOR_MODES:
+            raise ValueError(f"PIL images have 1, 3 or 4 channels, not {self.channels}")
+        picture = convert_img(picture, COLOR_MODES[self.channels])
+        picture = resize_img(picture, self.size, self.interpolation)
         return torch.from_numpy(img_to_array(picture, "channels_first", "float32"))
 
     def _resized(self, x: torch.Tensor) -> torch.Tensor:
         """One picture or a batch at the model's size, in float32."""
-        if x.shape[-3] != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
+        if (
+            x.ndim not in (3, 4)
+            or x.shape[-3] != self.channels
+            or not (x.dtype == torch.uint8 or x.is_floating_point())
+        ):
+            shape = f"({self.channels}, height, width)"
             raise ValueError(
-                "pictures are tensors (3, height, width) or (batch, 3, height, width), uint8 or "
-                f"floating; got {tuple(x.shape)} of {x.dtype}"
+                f"pictures are tensors {shape} or a batch of them, uint8 or floating; "
+                f"got {tuple(x.shape)} of {x.dtype}"
             )
         if x.is_floating_point():
             x = x.float()
@@ -105,7 +151,20 @@ class Preprocessing(torch.nn.Module):
         return x.float()
 
     def extra_repr(self) -> str:
-        return f"size={self.size}, mode={self.mode!r}, interpolation={self.interpolation!r}"
+        parts = [f"size={self.size}, mode={self.mode!r}, interpolation={self.interpolation!r}"]
+        parts += [f"channels={self.channels}"] if self.channels != 3 else []
+        parts += ["augment=True"] if self.augment else []
+        parts += ["batch=False"] if not self.batch else []
+        return ", ".join(parts)
+
+
+def augmented(picture: Image | torch.Tensor) -> Image | torch.Tensor:
+    """A random crop of a picture, of another size than the picture's, flipped or not."""
+    from torchvision.transforms import v2
+
+    top, left, height, width = v2.RandomResizedCrop.get_params(picture, CROP_AREA, CROP_RATIO)
+    picture = v2.functional.crop(picture, top, left, height, width)
+    return v2.functional.horizontal_flip(picture) if random.random() < 0.5 else picture
 
 
 def _nearest(x: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
@@ -128,3 +187,55 @@ def _resized_by_pillow(x: torch.Tensor, size: tuple[int, int], interpolation: st
     channels = x.detach().cpu().numpy().reshape(-1, *x.shape[-2:])
     resized = [resize_img(Image.fromarray(one), size, interpolation) for one in channels]
     return torch.from_numpy(np.stack(resized)).reshape(*x.shape[:-2], *size).to(x.device)
+
+
+def preprocessing_of(model: Model) -> tuple[str, str] | None:
+    """The mode of `Preprocessing` that a model's pictures need, and why; None if that is unknown.
+
+    It is `"none"` where the model has layers of its own for it, else that of the application that
+    it is or has in it.
+    """
+    inside = [layer.name for layer in model.layers if type(layer).__name__ in _PREPROCESSING_LAYERS]
+    if inside:
+        return "none", f"as the model's own layer {inside[0]} does it"
+    record = application_in(model)
+    if record is not None:
+        return record.preprocessing, f"as {record.keras_name} was trained with"
+    return None
+
+
+_PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
+
+
+def transforms(
+    model: Model,
+    training: bool = False,
+    *,
+    batch: bool = True,
+    size: tuple[int, int] | None = None,
+    mode: str | None = None,
+    interpolation: str = "nearest",
+) -> Preprocessing:
+    """What turns pictures into a model's input; see `Model.transforms`."""
+    known_size, channels = input_image(model)
+    if mode is None:
+        known = preprocessing_of(model)
+        if known is None:
+            raise ValueError(
+                f"how pictures were prepared for {model.name} cannot be told: give mode, one of "
+                f"{', '.join(map(repr, MODES_IN_WORDS))}"
+            )
+        mode, _ = known
+    size = tuple(size or known_size)
+    if None in size:
+        size = _default_size(application_in(model), model)
+    model.compute_output_shape(join_shape(None, size, channels, model.data_format))  # or it raises
+    return Preprocessing(
+        size, mode, interpolation, channels=channels, augment=training, batch=batch
+    )
+
+
+def _default_size(record: ModelRecord | None, model: Model) -> tuple[int, int]:
+    if record is None:
+        raise ValueError(f"{model.name} takes pictures of any size: give size")
+    return record.default_size, record.default_size

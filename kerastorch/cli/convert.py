@@ -77,7 +77,7 @@ def _convert_one(options: argparse.Namespace) -> None:
         check_no_options_of_named_models(options)
         model = convert_file(options.source, options.output)
     else:
-        model, _ = open_model(options.source, options)
+        model = open_model(options.source, options)
         save_converted(model, options.output)
     size = os.path.getsize(options.output) / 1e6
     print(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 import torch
 
 from .. import create_model, load_model
 from ..applications.imagenet_utils import CLASSES
-from ..applications.registry import ModelRecord, get_record
+from ..applications.registry import get_record
 from ..engine import Model
 from .arguments import positive
 
@@ -39,21 +38,18 @@ def weights_options() -> argparse.ArgumentParser:
     return parent
 
 
-def open_model(
-    source: str, options: argparse.Namespace, with_weights: bool = True
-) -> tuple[Model, ModelRecord | None]:
-    """The model that a name or file stands for, and the record of the application in it."""
+def open_model(source: str, options: argparse.Namespace, with_weights: bool = True) -> Model:
+    """The model that a name or file stands for."""
     if options.model is not None:
-        return named_model(options, weights=source), get_record(options.model)
+        return named_model(options, weights=source)
     check_no_options_of_named_models(options)
     if is_file_name(source):
-        model = load_model(source)
-        return model, _application_in(model)
-    record = get_record(source)
+        return load_model(source)
+    get_record(source)  # or it raises, before anything is loaded
     if not with_weights:
         with torch.device("meta"):  # nothing will be computed
-            return create_model(source), record
-    return create_model(source, pretrained=True, classifier_activation="softmax"), record
+            return create_model(source)
+    return create_model(source, pretrained=True, classifier_activation="softmax")
 
 
 def is_file_name(source: str) -> bool:
@@ -75,14 +71,3 @@ def named_model(options: argparse.Namespace, weights: str | None) -> Model:
 def check_no_options_of_named_models(options: argparse.Namespace) -> None:
     if options.classes is not None or options.alpha is not None or options.no_top:
         raise ValueError("--classes, --no-top and --alpha go with --model and a file of weights")
-
-
-def _application_in(model: Model) -> ModelRecord | None:
-    """The application that `model` is, or that a model nested in it is, told by their names."""
-    names = [model.name, *(layer.name for layer in model.layers if isinstance(layer, Model))]
-    for name in names:
-        try:
-            return get_record(re.sub(r"_\d.*", "", name))  # Keras names a mobilenetv2_1.00_224
-        except ValueError:
-            continue
-    return None

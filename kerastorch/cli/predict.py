@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from ..applications.imagenet_utils import best_labels
+from ..engine.model import inference
 from .arguments import add_command, positive
 from .opening import add_model_or_file, open_model, weights_options
-from .pictures import add_picture_options, recipe_for
+from .pictures import add_picture_options, describe, preprocessing_for, read_batch
 from .scores import ends_in_probabilities, number_of_classes, read_labels, softmax
 from .tables import new_table, print_table
 
@@ -40,8 +39,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Classifies pictures and prints a table of the best classes of each."""
-    model, record = open_model(options.model_or_file, options)
-    recipe = recipe_for(model, record, options)
+    model = open_model(options.model_or_file, options)
+    preprocessing = preprocessing_for(model, options)
     classes = number_of_classes(model)
     labels = read_labels(options.labels, classes) if options.labels else None
     is_logits = classes > 1 and not ends_in_probabilities(model)
@@ -49,13 +48,14 @@ def run(options: argparse.Namespace) -> None:
     table = new_table("image", "label", ">score")
     for start in range(0, len(options.images), BATCH):
         paths = options.images[start : start + BATCH]
-        scores = model.predict(np.stack([recipe.read(path) for path in paths]))
+        with inference(model):
+            scores = model(read_batch(paths, preprocessing)).numpy()
         if is_logits:
             scores = softmax(scores)
         for path, best in zip(paths, best_labels(scores, labels, options.top), strict=True):
             for rank, (label, score) in enumerate(best):
                 table.add_row("" if rank else path, label, f"{score:.4f}")
     print_table(table)
-    print(recipe.describe())
+    print(describe(preprocessing, model, options))
     if is_logits:
         print("The scores are the softmax of the model's outputs, which are logits.")

@@ -25,5 +25,5 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Prints Keras's table of a model's layers."""
-    model, _ = open_model(options.model_or_file, options, with_weights=False)
+    model = open_model(options.model_or_file, options, with_weights=False)
     model.summary(expand_nested=options.expand_nested)

@@ -6,15 +6,14 @@ import argparse
 import json
 from typing import Any
 
-import numpy as np
-
 from ..applications.imagenet_utils import CLASSES
 from ..applications.registry import get_record
 from ..engine import Model
+from ..engine.layout import to_keras_layout
 from ..verification import verify
 from .arguments import add_command
 from .opening import open_model, weights_options
-from .pictures import add_picture_options, recipe_for
+from .pictures import add_picture_options, preprocessing_for, read_batch
 from .scores import number_of_classes, read_labels
 
 
@@ -54,11 +53,11 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints whether two models are equal, and else where they differ first and why."""
-    model, record = open_model(options.file, options)
+    model = open_model(options.file, options)
     inputs = labels = None
     if options.images:
-        recipe = recipe_for(model, record, options)
-        inputs = np.stack([recipe.read(path) for path in options.images])
+        batch = read_batch(options.images, preprocessing_for(model, options))
+        inputs = to_keras_layout(batch, model.data_format).numpy()
     if options.labels:
         labels = read_labels(options.labels, number_of_classes(model))
     verdict = verify(

@@ -23,6 +23,7 @@ from .structure import flatten, map_structure
 from .symbol import Node, Symbol
 
 if TYPE_CHECKING:
+    from ..applications.transforms import Preprocessing
     from ..convert import LoadReport
     from ..features import FeatureExtractor
 
@@ -264,7 +265,7 @@ class Functional(Layer):
         values: list[Tensor | None] = [None] * len(plan.shapes)
         for slot, value in zip(flatten(plan.inputs), self._arrange(inputs), strict=True):
             values[slot] = value
-        execute(plan.steps, self._modules, values, training)
+        execute(plan, self._modules, values, training)
         return _unpack_singleton(map_structure(values.__getitem__, plan.outputs))
 
     def _arrange(self, inputs: Any) -> list:
@@ -293,6 +294,45 @@ class Functional(Layer):
         from ..features import FeatureExtractor
 
         return FeatureExtractor(self, *names, as_list=as_list)
+
+    def transforms(
+        self,
+        training: bool = False,
+        *,
+        batch: bool = True,
+        size: tuple[int, int] | None = None,
+        mode: str | None = None,
+        interpolation: str = "nearest",
+    ) -> Preprocessing:
+        """What turns pictures into the model's input, as it was trained.
+
+            scores = model(model.transforms()(PIL.Image.open("elephant.jpg")))
+            dataset = ImageFolder("photographs", model.transforms(training=True, batch=False))
+
+        Args:
+            training: whether pictures are cropped and flipped at random.
+            batch: False for an image, not a batch of one, of one picture.
+            size: height and width in pixels; None for the model's own, or, where it leaves them
+                open, those of the images its application was trained on.
+            mode: `"tf"`, `"torch"` or `"caffe"` (see `preprocess_input`) or `"none"` (pixels as
+                they are); None for that of the application in the model, and for `"none"` where the
+                model has a Rescaling or Normalization of its own.
+            interpolation: how pictures are resized; Keras's default is `"nearest"`.
+
+        Returns:
+            A module that takes a PIL image, a tensor `(channels, height, width)` of values in
+            [0, 255] or a list of them, and gives a float32 tensor `(batch, channels, height,
+            width)`. See `kerastorch.applications.transforms.Preprocessing`.
+
+        Raises:
+            ValueError: the mode or the size is not known and not given, or the size does not fit
+                the model.
+        """
+        from ..applications.transforms import transforms
+
+        return transforms(
+            self, training, batch=batch, size=size, mode=mode, interpolation=interpolation
+        )
 
     def reset_classifier(
         self, classes: int, pooling: str | None = None, activation: Any = None

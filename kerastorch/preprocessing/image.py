@@ -50,6 +50,29 @@ def load_img(
     return resize_img(img, target_size, interpolation, keep_aspect_ratio)
 
 
+def read_img(path: str | Path) -> Image:
+    """The picture in a file, decoded, in the file's own mode and size.
+
+    Raises:
+        ValueError: with the path, for what is no picture, or a broken or too large one.
+        OSError: the file cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        img = _open(path)
+        img.load()
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not a picture in a format that Pillow reads") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except (OSError, SyntaxError) as error:  # Pillow's, about a broken picture
+        if getattr(error, "filename", None) is not None:
+            raise
+        raise ValueError(f"{path}: {error}") from None
+    return img
+
+
 def convert_img(img: Image, color_mode: str) -> Image:
     """`img` in a color mode of `load_img`."""
     accepted, converted = _COLOR_MODES[color_mode]
