@@ -5,6 +5,7 @@ from __future__ import annotations
 from .images import example_shape
 from .layout import split_shape
 from .model import Model
+from .structure import flatten
 
 
 def blocks(model: Model) -> list[list[str]]:
@@ -53,13 +54,13 @@ def _between_single_values(model: Model) -> list[list[str]]:
 
 
 def _numbers_of_values(model: Model) -> list[int]:
-    """How many values a later step needs, or the user, behind each step."""
-    live = {slot for _, slot in model._plan.sources}
+    """How many values later steps need, behind each step."""
+    needed: set[int] = set()
     numbers = []
-    for step in model._plan.steps:
-        live = (live | set(step.outputs)) - set(step.free)
-        numbers.append(len(live))
-    return numbers
+    for step in reversed(model._plan.steps):
+        numbers.append(len(needed))
+        needed = (needed - set(step.outputs)) | set(flatten(list(step.arguments)))
+    return numbers[::-1]
 
 
 def _areas(model: Model) -> list[int]:

@@ -8,13 +8,17 @@ from .model import Model
 SIZE = 512  # pixels, where a model leaves height or width open
 
 
+def takes_one_image(model: Model) -> bool:
+    return len(model.inputs) == 1 and len(model.input_shape) == 4
+
+
 def input_image(model: Model) -> tuple[Shape, int | None]:
     """Height and width, and the channels, of the model's only input; None for what is open.
 
     Raises:
         ValueError: the model has other inputs than one image.
     """
-    if len(model.inputs) != 1 or len(model.input_shape) != 4:
+    if not takes_one_image(model):
         raise ValueError(
             f"{model.name} does not have one image as input, but inputs of shape "
             f"{model.input_shape}."

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .layout import Shape
-from .shortcuts import Shortcuts, nobody_watches
+from .shortcuts import Shortcuts, nobody_watches, runs_eagerly
 from .structure import flatten, map_structure
 from .symbol import Node, Symbol
 
@@ -38,6 +41,21 @@ class Step(NamedTuple):
     taker: str | None
 
 
+class Segment(NamedTuple):
+    """Steps that the backward pass runs again, so that what is computed between is not kept.
+
+    Attributes:
+        start, stop: the range of steps.
+        taken: the slots of values from before that they need.
+        given: the slots of their results that later steps need, or the user.
+    """
+
+    start: int
+    stop: int
+    taken: tuple[int, ...]
+    given: tuple[int, ...]
+
+
 class Plan(NamedTuple):
     """What `Model.forward` does.
 
@@ -47,6 +65,7 @@ class Plan(NamedTuple):
         inputs: the structure of slots that the arguments of `forward` go to.
         outputs: the structure of slots that `forward` gives back.
         shapes: Keras's shape of the value in each slot.
+        segments: what the backward pass runs again, in order.
     """
 
     sources: tuple[tuple[str, int], ...]
@@ -54,6 +73,7 @@ class Plan(NamedTuple):
     inputs: Any
     outputs: Any
     shapes: tuple[Shape, ...]
+    segments: tuple[Segment, ...] = ()
 
 
 def make_plan(
@@ -122,20 +142,54 @@ def make_plan(
     return Plan(sources, tuple(steps), slots_of(inputs), slots_of(outputs), shapes)
 
 
+def recompute(plan: Plan, ranges: Iterable[range]) -> Plan:
+    """The plan with these ranges of steps, and no others, to be run again by the backward pass."""
+    kept = set(flatten(plan.outputs))
+    segments = []
+    for steps in ranges:
+        within = plan.steps[steps.start : steps.stop]
+        made = {slot for step in within for slot in step.outputs}
+        needed = kept.union(*map(_slots_taken, plan.steps[steps.stop :]))
+        taken = set().union(*map(_slots_taken, within)) - made
+        segments.append(
+            Segment(steps.start, steps.stop, tuple(sorted(taken)), tuple(sorted(made & needed)))
+        )
+    return plan._replace(segments=tuple(segments))
+
+
+def _slots_taken(step: Step) -> list[int]:
+    return flatten(list(step.arguments))
+
+
 def execute(
+    plan: Plan,
+    children: Mapping[str, nn.Module],
+    values: list[Tensor | None],
+    training: bool | None,
+) -> None:
+    """Computes the values of the steps' outputs from those of the inputs.
+
+    Args:
+        plan: the calls, in order.
+        children: the modules by key.
+        values: a value or None for each slot; filled, and emptied of what no later step needs.
+        training: the mode for layers that take one; None for what the calls have asked for.
+    """
+    segments = plan.segments if torch.is_grad_enabled() and runs_eagerly() else ()
+    position = 0
+    for segment in segments:
+        _run(plan.steps[position : segment.start], children, values, training)
+        steps, position = plan.steps[segment.start : segment.stop], segment.stop
+        _run_again_in_backward(steps, segment, children, values, training)
+    _run(plan.steps[position:], children, values, training)
+
+
+def _run(
     steps: Sequence[Step],
     children: Mapping[str, nn.Module],
     values: list[Tensor | None],
     training: bool | None,
 ) -> None:
-    """Computes the values of the steps' outputs from those that are there already.
-
-    Args:
-        steps: the calls, in order.
-        children: the modules by key.
-        values: a value or None for each slot; filled, and emptied of what no later step needs.
-        training: the mode for layers that take one; None for what the calls have asked for.
-    """
     shortcuts = Shortcuts(children) if nobody_watches() else None
     for step in steps:
         module = children[step.key]
@@ -154,3 +208,50 @@ def execute(
                 values[slot] = value
         for slot in step.free:
             values[slot] = None
+
+
+def _run_again_in_backward(
+    steps: Sequence[Step],
+    segment: Segment,
+    children: Mapping[str, nn.Module],
+    values: list[Tensor | None],
+    training: bool | None,
+) -> None:
+    """Runs a segment's steps, and keeps none of what autograd wants of the values between."""
+    count, is_first = len(values), True
+
+    def compute(*taken: Any) -> list:
+        nonlocal is_first
+        own: list[Any] = [None] * count
+        for slot, value in zip(segment.taken, taken, strict=True):
+            own[slot] = value
+        if is_first:
+            is_first = False
+            _run(steps, children, own, training)
+        else:
+            with _copies_of_buffers(children[step.key] for step in steps):
+                _run(steps, children, own, training)
+        return [own[slot] for slot in segment.given]
+
+    taken = [values[slot] for slot in segment.taken]
+    given = checkpoint(compute, *taken, use_reentrant=False)
+    for step in steps:
+        for slot in step.free:
+            values[slot] = None
+    for slot, value in zip(segment.given, given, strict=True):
+        values[slot] = value
+
+
+@contextmanager
+def _copies_of_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Lets what modules write into their buffers, as moving statistics, be lost at the end."""
+    owners = [part for module in modules for part in module.modules() if part._buffers]
+    originals = [(owner, dict(owner._buffers)) for owner in owners]
+    for owner, buffers in originals:
+        copies = {name: x if x is None else x.clone() for name, x in buffers.items()}
+        owner._buffers.update(copies)
+    try:
+        yield
+    finally:
+        for owner, buffers in originals:
+            owner._buffers.update(buffers)

@@ -61,13 +61,19 @@ class Shortcuts:
         return not _may_look(taker) and taker.takes_margins
 
 
-def nobody_watches() -> bool:
-    """Whether shortcuts are unseen: in eager inference without global hooks."""
+def runs_eagerly() -> bool:
+    """Whether each call computes, here and now, and nobody makes another program of the calls."""
     return not (
         torch.compiler.is_compiling()
         or torch.jit.is_tracing()
         or torch._C._are_functorch_transforms_active()  # vmap adds nothing to an unbatched value
-        or torch.is_grad_enabled()
+    )
+
+
+def nobody_watches() -> bool:
+    """Whether shortcuts are unseen: in eager inference without global hooks."""
+    return runs_eagerly() and not (
+        torch.is_grad_enabled()
         or nn_module._global_forward_hooks
         or nn_module._global_forward_pre_hooks
     )
