@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0 when the command has done what it should, 1 for an error and 2 for wrong usage. That of
     a command that `answers` is its answer, 0 for yes and 1 for no, and 2 if there is none.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     code = 2 if options.answers else 0
     try:
         code = options.run(options) or 0
@@ -44,7 +44,8 @@ def _describe(error: Exception) -> str:
     return str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands, which the documentation prints too."""
     parser = argparse.ArgumentParser(
         prog="kerastorch",
         description="Keras's application models and Keras files as native PyTorch modules.",
