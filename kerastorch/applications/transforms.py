@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -164,7 +163,7 @@ def augmented(picture: Image | torch.Tensor) -> Image | torch.Tensor:
 
     top, left, height, width = v2.RandomResizedCrop.get_params(picture, CROP_AREA, CROP_RATIO)
     picture = v2.functional.crop(picture, top, left, height, width)
-    return v2.functional.horizontal_flip(picture) if random.random() < 0.5 else picture
+    return v2.functional.horizontal_flip(picture) if torch.rand(()) < 0.5 else picture
 
 
 def _nearest(x: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
