@@ -42,7 +42,7 @@ class Checkpoint:
 
     @property
     def title(self) -> str:
-        """The model in words: `mobilenet, alpha 0.5, 128 x 128, without classifier`."""
+        """The model in words, such as `mobilenet, alpha 0.5, 128 x 128, without classifier`."""
         words = [self.record.name]
         if self.weights.alpha is not None:
             words.append(f"alpha {self.weights.alpha}")

@@ -95,7 +95,7 @@ class Layer(nn.Module):
 
     @property
     def data_format(self) -> str:
-        """`"channels_last"` or `"channels_first"`: how Keras shapes of images are written."""
+        """How Keras shapes of images are written, `"channels_last"` or `"channels_first"`."""
         return check_data_format(self._data_format)
 
     @property

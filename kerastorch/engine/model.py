@@ -180,7 +180,7 @@ class Functional(Layer):
 
     @property
     def operations(self) -> list[nn.Module]:
-        """All that the model runs, in Keras's order: the layers, and operations between them."""
+        """The layers and the operations between them, all that runs, in Keras's order."""
         return [self._modules[key] for key in self._keys.values()]
 
     @property

@@ -1,0 +1,142 @@
+"""What the pages take from the program itself, so that it cannot go stale.
+
+A page names one of `PARTS` in a comment of its own line, `<!-- generated: models -->`.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+import kerastorch
+from kerastorch import cli
+from kerastorch.applications.registry import ModelRecord, get_record
+from kerastorch.applications.transforms import MODES_IN_WORDS
+from kerastorch.cli.listing import published_rows
+from kerastorch.cli.tables import markdown_table
+
+
+def fill_in(app, docname: str, source: list[str]) -> None:
+    """Puts the parts that a page names in the place of the comments."""
+    comment = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+    source[0] = comment.sub(lambda found: PARTS[found[1]](), source[0])
+
+
+def models() -> str:
+    return markdown_table(published_rows())
+
+
+def families() -> str:
+    """A section for each paper."""
+    records = [get_record(name) for name in kerastorch.list_models()]
+    papers = dict.fromkeys(record.paper for record in records)
+    return "\n\n".join(_family([r for r in records if r.paper == paper]) for paper in papers)
+
+
+def _family(records: list[ModelRecord]) -> str:
+    first = records[0]
+    module = next(iter(sorted((record.module for record in records), key=len)))
+    pixels = {f"{record.default_size} x {record.default_size}" for record in records}
+    lines = [
+        f"## {', '.join(record.keras_name for record in records)}",
+        ", ".join(f"`{record.name}`" for record in records)
+        + " in PyTorch's terms; in Keras's "
+        + ", ".join(f"{{py:func}}`~kerastorch.applications.{r.keras_name}`" for r in records)
+        + f", with `preprocess_input` and `decode_predictions` in `{module}`.",
+        f"- Paper: <{first.paper}>",
+        f"- Licence of the weights: {first.weights_licence}",
+        f"- Images: {' or '.join(sorted(pixels))} pixels, at least "
+        f"{first.min_size} x {first.min_size}",
+        f"- Pixels: {MODES_IN_WORDS[first.preprocessing]} (mode `{first.preprocessing}`)",
+    ]
+    alphas = sorted({file.alpha for r in records for file in r.weights if file.alpha})
+    if alphas:
+        sizes = sorted({file.size for r in records for file in r.weights if file.size})
+        lines.append(
+            f"- Published for `alpha` {', '.join(map(str, alphas))} and images of "
+            f"{', '.join(map(str, sizes))} pixels"
+        )
+    return f"{lines[0]}\n\n{lines[1]}\n\n" + "\n".join(lines[2:])
+
+
+def constructors() -> str:
+    records = [get_record(name) for name in kerastorch.list_models()]
+    return "".join(
+        _rst(f".. autofunction:: kerastorch.applications.{r.keras_name}" for r in records)
+    )
+
+
+def operations() -> str:
+    """Those with something to say each on its own, the others by name."""
+    classes = [getattr(kerastorch.ops, name) for name in kerastorch.ops.__all__]
+    modules = dict.fromkeys(
+        cls.__module__ for cls in classes if cls is not kerastorch.ops.Operation
+    )
+    return "\n\n".join(
+        _operations(module, [cls for cls in classes if cls.__module__ == module])
+        for module in modules
+    )
+
+
+def _operations(module: str, classes: list[type]) -> str:
+    plain = ", ".join(f"`{cls.__name__}`" for cls in classes if not cls.__doc__)
+    told = (f".. autoclass:: kerastorch.ops.{cls.__name__}" for cls in classes if cls.__doc__)
+    title, _, _ = sys.modules[module].__doc__.partition(":")
+    parts = [
+        f"## {title.rstrip('.')}",
+        f"As in `keras.ops`: {plain}." if plain else "",
+        *_rst(told),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _rst(directives: Iterable[str]) -> list[str]:
+    text = "\n\n".join(directives)
+    return [f"```{{eval-rst}}\n{text}\n```"] if text else []
+
+
+def command_line() -> str:
+    """The help of each command, as it prints it."""
+    sections = []
+    for name, parser in _commands(cli.parser()):
+        help_text = parser.format_help().rstrip()
+        sections.append(f"## {name}\n\n```text\n{help_text}\n```")
+    return "\n\n".join(sections)
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The commands that do something, each by its whole name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _commands(command)
+            return
+    yield parser.prog, parser
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "constructors": constructors,
+    "models": models,
+    "operations": operations,
+    "families": families,
+    "command_line": command_line,
+}
+
+
+def mark_examples(app, kind: str, name: str, obj, options, lines: list[str]) -> None:
+    """Makes an indented block behind a blank line, outside of sections, a block of code.
+
+    That is how docstrings are read in a terminal; reStructuredText wants it marked.
+    """
+    marked, before = [], ""
+    is_in_block = False
+    for number, line in enumerate(lines):
+        if line.strip():
+            indented = line.startswith("    ")
+            follows_blank = number > 0 and not lines[number - 1].strip()
+            if indented and follows_blank and not is_in_block and not before.endswith("::"):
+                marked += ["::", ""]
+            is_in_block = indented
+            before = line if not indented else before
+        marked.append(line)
+    lines[:] = marked
