@@ -279,7 +279,7 @@ def damaged_files():
         ("predict small.safetensors . --preprocess tf", ".: Is a directory"),
         ("predict small.safetensors text.png --preprocess tf", "text.png: not a picture"),
         ("predict small.safetensors short.png --preprocess tf", "short.png: "),
-        ("predict small.safetensors a.png --preprocess tf --size 9 9", "9"),
+        ("predict small.safetensors a.png --preprocess tf --size 9 9", "takes pictures of 8 x 8"),
         ("predict small.safetensors a.png --preprocess tf --labels two.txt", "2 labels, but"),
         ("predict small.safetensors a.png --preprocess tf --labels broken.json", "broken.json"),
         ("predict small.safetensors a.png --preprocess tf --labels names.json", "label to index"),

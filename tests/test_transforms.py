@@ -1,12 +1,20 @@
 """Pictures become a batch as in Keras, to the bit, whatever holds them."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
 
+import kerastorch
+from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
-from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing
+from kerastorch.applications.registry import get_record
+from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing, augmented
 from kerastorch.preprocessing.image import INTERPOLATIONS, img_to_array, load_img
 
 MODES = list(MODES_IN_WORDS)
@@ -127,3 +135,148 @@ def test_what_is_no_picture_is_refused(pictures, error, message):
 def test_unknown_words_are_refused(arguments):
     with pytest.raises(ValueError, match="is none of"):
         Preprocessing((8, 8), *arguments)
+
+
+def of_model(model, **options):
+    """The mode and size that a model's own transforms have."""
+    own = model.transforms(**options)
+    return own.mode, own.size
+
+
+@pytest.mark.parametrize("name", kerastorch.list_models())
+def test_each_model_knows_its_own(name):
+    record = get_record(name)
+    with torch.device("meta"):
+        whole = kerastorch.create_model(name)
+        base = record.constructor(include_top=False, weights=None, name="backbone")
+    size = (record.default_size,) * 2
+    assert of_model(whole) == (record.preprocessing, size)
+    if name == "nasnet_large":  # It is built for even sizes where its own is open, as in Keras.
+        with pytest.raises(ValueError, match="pictures of 331 x 331 do not fit backbone"):
+            base.transforms()
+    else:
+        assert of_model(base) == (record.preprocessing, size)
+
+
+@pytest.fixture(scope="module")
+def base():
+    return kerastorch.create_model("resnet50", include_top=False, input_shape=(64, 64, 3))
+
+
+def test_models_made_of_an_application_know_it_too(base, tmp_path):
+    x = layers.GlobalAveragePooling2D()(base.output)
+    flat = kerastorch.Model(base.input, layers.Dense(3)(x))
+    image = layers.Input((64, 64, 3))
+    nested = kerastorch.Model(image, layers.Flatten()(base(image)))
+    cut = kerastorch.Model(base.input, base.get_layer("conv2_block1_out").output, name="cut")
+    classifier = copy.deepcopy(base)
+    classifier.reset_classifier(3)
+    nested.save(tmp_path / "nested.keras")
+    for model in [
+        flat,
+        nested,
+        cut,
+        classifier,
+        copy.deepcopy(flat),
+        pickle.loads(pickle.dumps(flat)),
+        kerastorch.load_model(tmp_path / "nested.keras"),
+    ]:
+        assert of_model(model) == ("caffe", (64, 64))
+
+
+def test_layers_of_the_model_itself_come_first():
+    image = layers.Input((64, 64, 3))
+    scaled = layers.Rescaling(1 / 127.5, offset=-1)(image)
+    model = kerastorch.applications.MobileNet(
+        weights=None, include_top=False, input_tensor=scaled, alpha=0.25
+    )
+    assert of_model(model) == ("none", (64, 64))
+    assert of_model(model, mode="tf") == ("tf", (64, 64))
+
+
+def test_what_is_not_known_is_asked_for(base):
+    image = layers.Input((None, None, 3))
+    plain = kerastorch.Model(image, layers.Conv2D(2, 3)(image), name="plain")
+    with pytest.raises(ValueError, match="prepared for plain cannot be told: give mode"):
+        plain.transforms()
+    with pytest.raises(ValueError, match="pictures of any size: give size"):
+        plain.transforms(mode="tf")
+    with pytest.raises(ValueError, match="2 x 2 do not fit plain: .*"):
+        plain.transforms(mode="tf", size=(2, 2))
+    assert of_model(plain, mode="tf", size=[9, 7]) == ("tf", (9, 7))
+
+    image = layers.Input((64, 64, 3))
+    other = kerastorch.applications.MobileNet(
+        weights=None, include_top=False, input_tensor=image, alpha=0.25
+    )
+    both = kerastorch.Model(image, [base(image), other.output])
+    with pytest.raises(ValueError, match="cannot be told"):
+        both.transforms()
+    two = kerastorch.Model([base.input, layers.Input((1,))], base.output, name="two")
+    with pytest.raises(ValueError, match="two does not have one image as input"):
+        two.transforms()
+
+
+def test_a_cut_behind_the_first_layer_takes_no_pictures(base):
+    behind = kerastorch.Model(base.get_layer("conv2_block1_out").output, base.output, name="behind")
+    with pytest.raises(ValueError, match="cannot be told"):
+        behind.transforms()
+
+
+@pytest.mark.parametrize("picture", [picture_of("RGB"), tensor_of(picture_of("RGB"))])
+def test_training_crops_and_flips_at_random(base, picture):
+    torch.manual_seed(5)
+    transform = base.transforms(training=True, mode="none")
+    images = torch.cat([transform(picture) for _ in range(20)])
+    assert images.shape == (20, 3, 64, 64)
+    assert len({image.numpy().tobytes() for image in images}) == 20
+    # Nearest pixels of the picture, and of no other place.
+    known = {tuple(pixel) for pixel in COLOURS[..., :3].reshape(-1, 3).tolist()}
+    assert {tuple(pixel) for pixel in images.movedim(1, -1).reshape(-1, 3).tolist()} <= known
+    torch.manual_seed(5)
+    assert torch.equal(images[:1], transform(picture))
+
+
+def test_each_image_of_a_batch_has_its_own_crop(base):
+    transform = base.transforms(training=True)
+    batch = transform(tensor_of(picture_of("RGB")).expand(2, -1, -1, -1))
+    assert batch.shape == (2, 3, 64, 64)
+    assert not torch.equal(batch[0], batch[1])
+
+
+def test_crops_hold_a_quarter_of_the_picture_or_more_and_half_are_flipped():
+    ramp = torch.arange(1000.0).expand(3, 1000, 1000)
+    torch.manual_seed(0)
+    widths, flips = [], 0
+    for _ in range(300):
+        crop = augmented(ramp)
+        assert 0.24 < crop.shape[1] * crop.shape[2] / 1e6 <= 1
+        assert 0.74 < crop.shape[2] / crop.shape[1] < 1.34
+        widths.append(crop.shape[2])
+        flips += bool(crop[0, 0, 0] > crop[0, 0, -1])
+    assert min(widths) < 600
+    assert max(widths) > 900
+    assert 110 < flips < 190
+
+
+def test_datasets_give_single_images(base, tmp_path):
+    for number, label in enumerate(["cat", "dog", "cat", "dog"]):
+        (tmp_path / label).mkdir(exist_ok=True)
+        picture_of("RGB").resize((50 + number, 40)).save(tmp_path / label / f"{number}.png")
+    dataset = ImageFolder(tmp_path, base.transforms(training=True, batch=False))
+    images, labels = next(iter(DataLoader(dataset, batch_size=4)))
+    assert images.shape == (4, 3, 64, 64)
+    assert labels.tolist() == [0, 0, 1, 1]
+    one = base.transforms(batch=False)
+    assert torch.equal(one(picture_of("RGB")), base.transforms()(picture_of("RGB"))[0])
+    assert one([picture_of("RGB")] * 2).shape == (2, 3, 64, 64)
+
+
+def test_grey_pictures_and_pictures_with_an_alpha_channel():
+    for channels, mode in ((1, "L"), (4, "RGBA")):
+        batch = Preprocessing((23, 31), "tf", channels=channels)(picture_of("RGBA"))
+        image = picture_of("RGBA").convert(mode).resize((31, 23), Image.Resampling.NEAREST)
+        expected = torch.from_numpy(img_to_array(image, "channels_first"))[None]
+        assert_same(batch, expected / 127.5 - 1)
+    with pytest.raises(ValueError, match="PIL images have 1, 3 or 4 channels, not 5"):
+        Preprocessing((8, 8), "tf", channels=5)(picture_of("RGB"))

@@ -228,10 +228,20 @@ def transforms(
     size = tuple(size or known_size)
     if None in size:
         size = _default_size(application_in(model), model)
-    model.compute_output_shape(join_shape(None, size, channels, model.data_format))  # or it raises
+    _check_fits(size, channels, model)
     return Preprocessing(
         size, mode, interpolation, channels=channels, augment=training, batch=batch
     )
+
+
+def _check_fits(size: tuple[int, int], channels: int | None, model: Model) -> None:
+    try:
+        model.compute_output_shape(join_shape(None, size, channels, model.data_format))
+    except ValueError as error:
+        height, width = size
+        raise ValueError(
+            f"pictures of {height} x {width} do not fit {model.name}: {error}"
+        ) from None
 
 
 def _default_size(record: ModelRecord | None, model: Model) -> tuple[int, int]:
