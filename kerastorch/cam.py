@@ -5,16 +5,15 @@ Source: https://arxiv.org/abs/1610.02391
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from . import activations
-from .engine import Layer, Model
+from .engine import Model
 from .engine.model import evaluation
+from .scores import logits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,7 +41,7 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
     module = model.get_layer(layer)
     if classes is not None and len(classes) != len(x):
         raise ValueError(f"There are {len(x)} images and {len(classes)} classes.")
-    with evaluation(model), _logits(model), torch.enable_grad():
+    with evaluation(model), logits(model), torch.enable_grad():
         found: list[Tensor] = []
         handle = module.register_forward_hook(lambda _, __, output: found.append(output))
         try:
@@ -78,22 +77,3 @@ def overlay(picture: Image, heat: Tensor, opacity: float = 0.5) -> Image:
     grey = grey.resize(picture.size, Image.Resampling.BILINEAR)
     colours = ImageOps.colorize(grey, black="midnightblue", mid="crimson", white="gold")
     return Image.blend(picture.convert("RGB"), colours, opacity)
-
-
-@contextmanager
-def _logits(model: Model) -> Iterator[None]:
-    """The model's last layer without a softmax or sigmoid of its own."""
-    last = model.outputs[0].node.module
-    if isinstance(last, Model):
-        with _logits(last):
-            yield
-        return
-    own = getattr(last, "activation", None)
-    if not isinstance(last, Layer) or own not in activations.PROBABILITIES:
-        yield
-        return
-    last.activation = activations.get(None)
-    try:
-        yield
-    finally:
-        last.activation = own

@@ -6,10 +6,11 @@ import argparse
 
 from ..applications.imagenet_utils import best_labels
 from ..engine.model import inference
+from ..scores import final_activation, number_of_classes
 from .arguments import add_command, positive
 from .opening import add_model_or_file, open_model, weights_options
 from .pictures import add_picture_options, describe, preprocessing_for, read_batch
-from .scores import ends_in_probabilities, number_of_classes, read_labels, softmax
+from .scores import read_labels, softmax
 from .tables import new_table, print_table
 
 BATCH = 32
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     preprocessing = preprocessing_for(model, options)
     classes = number_of_classes(model)
     labels = read_labels(options.labels, classes) if options.labels else None
-    is_logits = classes > 1 and not ends_in_probabilities(model)
+    is_logits = classes > 1 and final_activation(model) is None
 
     table = new_table("image", "label", ">score")
     for start in range(0, len(options.images), BATCH):

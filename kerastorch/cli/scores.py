@@ -7,25 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import activations
-from ..engine import Model
-
-
-def number_of_classes(model: Model) -> int:
-    if len(model.outputs) != 1 or len(model.output_shape) != 2:
-        raise ValueError(
-            f"predict takes models that give one row of scores, not {model.output_shape}"
-        )
-    return model.output_shape[1]
-
-
-def ends_in_probabilities(model: Model) -> bool:
-    last = model.outputs[0].node.module
-    if isinstance(last, Model):
-        return ends_in_probabilities(last)
-    own = getattr(last, "activation", None)
-    return type(last).__name__ == "Softmax" or own in activations.PROBABILITIES
-
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))

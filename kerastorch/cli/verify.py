@@ -10,11 +10,12 @@ from ..applications.imagenet_utils import CLASSES
 from ..applications.registry import get_record
 from ..engine import Model
 from ..engine.layout import to_keras_layout
+from ..scores import number_of_classes
 from ..verification import verify
 from .arguments import add_command
 from .opening import open_model, weights_options
 from .pictures import add_picture_options, preprocessing_for, read_batch
-from .scores import number_of_classes, read_labels
+from .scores import read_labels
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:

@@ -1,0 +1,54 @@
+"""What a classifier gives: for how many classes, and logits or probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from . import activations
+from .engine import Layer, Model
+from .layers import Softmax
+
+
+def number_of_classes(model: Model) -> int:
+    """For how many classes the model gives scores.
+
+    Raises:
+        ValueError: its output is not one row of scores.
+    """
+    if len(model.outputs) != 1 or len(model.output_shape) != 2:
+        raise ValueError(f"{model.name!r} gives {model.output_shape}, not one row of scores.")
+    return model.output_shape[1]
+
+
+def final_activation(model: Model) -> Callable | None:
+    """`activations.softmax` or `activations.sigmoid` where the model ends with it, else None."""
+    last = _last_layer(model)
+    if isinstance(last, Softmax):
+        return activations.softmax
+    own = getattr(last, "activation", None)
+    return own if isinstance(last, Layer) and own in activations.PROBABILITIES else None
+
+
+@contextmanager
+def logits(model: Model) -> Iterator[None]:
+    """Lets the model leave out the softmax or sigmoid at its end, for a `with` block."""
+    last, own = _last_layer(model), final_activation(model)
+    if own is None:
+        yield
+    elif isinstance(last, Softmax):
+        with last.register_forward_hook(lambda _, inputs, __: inputs[0]):
+            yield
+    else:
+        last.activation = activations.linear
+        try:
+            yield
+        finally:
+            last.activation = own
+
+
+def _last_layer(model: Model) -> nn.Module:
+    last = model.outputs[0].node.module
+    return _last_layer(last) if isinstance(last, Model) else last
