@@ -1,0 +1,220 @@
+"""The README and the documentation say what is so: every block of code in them runs.
+
+A page's blocks run in order, in one namespace and in a folder with the files that pages name. Of
+the kinds of blocks,
+
+- `python` is run;
+- `sh` is run where it calls `kerastorch`; of `make` and `pip install` lines only what they name is
+  looked up, since they would build the world anew;
+- `text` is what the block before it prints, with `...` for what is left out.
+
+There are no others. The published weights come from a server on this machine, with random ones in
+their place, and torch.hub finds the checkout as if it had been fetched; the network is cut off.
+"""
+
+import doctest
+import io
+import re
+import shlex
+from contextlib import contextmanager, redirect_stdout
+
+import pytest
+import tomllib
+import torch
+from PIL import Image
+from skimage import data
+from sybil import Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.myst import CodeBlockParser
+
+import kerastorch
+from kerastorch.applications.registry import get_record
+from kerastorch.cli import main
+from tests.installations import CHECKOUT
+from tests.published.injection import inject
+from tests.published.server import PublishedServer
+
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+BLOCKS = re.compile(r"^ *(?:```|:::)(.*)$", re.MULTILINE)  # where they begin and end
+
+# The weights that pages load: a model's name and its arguments.
+PUBLISHED = [
+    ("inception_v3", {"include_top": False}),
+    ("mobilenet", {"alpha": 0.25, "size": 128}),
+    ("mobilenet_v2", {"alpha": 1.0, "size": 160}),
+    ("mobilenet_v2", {"alpha": 1.0, "size": 224}),
+    ("mobilenet_v2", {"alpha": 1.0, "size": 224, "include_top": False}),
+    ("resnet50", {}),
+    ("vgg16", {"include_top": False}),
+    ("xception", {}),
+]
+
+
+# Running blocks
+
+
+def run_python(example):
+    with kept_output(example):
+        PythonEvaluator()(example)
+
+
+def run_commands(example):
+    with kept_output(example):
+        for line in example.parsed.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                PROGRAMS[words[0]](*words[1:])
+
+
+@contextmanager
+def kept_output(example):
+    with redirect_stdout(io.StringIO()) as printed:
+        yield
+    example.namespace["printed"] = printed.getvalue()
+
+
+def run_kerastorch(*arguments):
+    assert main(arguments) == 0, arguments
+
+
+def look_up_target(target):
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    assert target in targets.split()
+
+
+def look_up_packages(command, *requirements):
+    """They are in `dependencies`, or the checkout with extras that there are."""
+    assert command == "install"
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    known = {re.split(r"\W", requirement)[0] for requirement in project["dependencies"]}
+    for requirement in requirements:
+        name, _, extras = requirement.rstrip("]").partition("[")
+        assert name in known | {".", "-e", "kerastorch"}
+        assert {*filter(None, extras.split(","))} <= {*project["optional-dependencies"]}
+
+
+PROGRAMS = {"kerastorch": run_kerastorch, "make": look_up_target, "pip": look_up_packages}
+
+
+def compare_with_printed(example):
+    """What the block before has printed is what the page says."""
+    printed, expected = example.namespace.pop("printed"), example.parsed
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not doctest.OutputChecker().check_output(expected, printed, options):
+        return f"The page says\n{expected}\nand what is printed is\n{printed}"
+    return None
+
+
+SYBIL = Sybil(
+    parsers=[
+        CodeBlockParser(language="python", evaluator=run_python),
+        CodeBlockParser(language="sh", evaluator=run_commands),
+        CodeBlockParser(language="text", evaluator=compare_with_printed),
+    ]
+)
+
+
+def has_blocks(page):
+    return any(True for _ in SYBIL.parse(page).examples())
+
+
+def name_of(page):
+    return page.relative_to(CHECKOUT).as_posix()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if has_blocks(page)], ids=name_of)
+@pytest.mark.usefixtures("folder", "machine")
+def test_the_blocks_of_a_page_run(page):
+    for example in SYBIL.parse(page).examples():
+        example.evaluate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_block_is_of_a_kind_that_runs(page):
+    """Or it is one of Sphinx's directives."""
+    fences = BLOCKS.findall(page.read_text(encoding="utf-8"))
+    assert {kind.partition("}")[0] for kind in fences[::2]} <= {
+        "python",
+        "sh",
+        "text",
+        "{toctree",
+        "{eval-rst",
+        "{image",
+    }
+    assert {*fences[1::2]} <= {""}
+
+
+# What pages find
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The files that pages name."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, picture in {
+        "elephant.jpg": data.astronaut(),
+        "photo1.jpg": data.chelsea(),
+        "photo2.jpg": data.coffee(),
+    }.items():
+        Image.fromarray(picture).save(folder / name)
+    (folder / "labels.txt").write_text("bowl\ncat\ncup\nfork\nknife\n")
+    model = own_model()
+    for name in ("my_model.keras", "old.h5", "my_model.safetensors"):
+        model.save(folder / name)
+    return folder
+
+
+def own_model():
+    """A small application within, and a head: what users have."""
+    torch.manual_seed(0)
+    base = kerastorch.applications.MobileNetV2(
+        weights=None, include_top=False, alpha=0.35, input_shape=(96, 96, 3)
+    )
+    image = kerastorch.layers.Input((96, 96, 3))
+    x = kerastorch.layers.GlobalAveragePooling2D()(base(image))
+    x = kerastorch.layers.Dense(5, activation="softmax", name="head")(x)
+    return kerastorch.Model(image, x, name="my_model")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    for name, arguments in PUBLISHED:
+        publish(folder, name, **arguments)
+    with PublishedServer(folder) as server:
+        yield server
+
+
+def publish(folder, name, include_top=True, alpha=None, size=None):
+    """Writes random weights under the path of a published file."""
+    torch.manual_seed(0)
+    record = get_record(name)
+    path = folder / record.published_weights(include_top, alpha, size).path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (size, size, 3) if size else None
+    kerastorch.create_model(
+        name, include_top=include_top, alpha=alpha, input_shape=shape
+    ).save_weights(path)
+
+
+@pytest.fixture(scope="module")
+def machine(server, tmp_path_factory):
+    """One with an empty cache, the checkout where torch.hub puts it, and no network."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "hub").mkdir()
+    (home / "hub" / "org_kerastorch_main").symlink_to(CHECKOUT)
+    with pytest.MonkeyPatch.context() as patch:
+        inject(patch, server)
+        patch.setenv("KERAS_HOME", str(home))
+        patch.setenv("TORCH_HOME", str(home))
+        for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            patch.setenv(variable, "http://127.0.0.1:9")  # where nobody listens
+        yield
+
+
+@pytest.fixture
+def folder(files, tmp_path, monkeypatch):
+    for file in files.iterdir():
+        (tmp_path / file.name).hardlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERASTORCH_OFFLINE", "")  # a page sets it
+    torch.manual_seed(0)
