@@ -18,7 +18,17 @@ from typing import Any as _Any
 if (_Path(__file__).parents[1] / "hubconf.py").is_file():
     __path__.append(str(_Path(__file__).parents[1]))
 
-from . import activations, applications, config, initializers, layers, models, ops, preprocessing
+from . import (
+    activations,
+    applications,
+    backend,
+    config,
+    initializers,
+    layers,
+    models,
+    ops,
+    preprocessing,
+)
 from .applications import (
     VGG16,
     VGG19,
@@ -73,6 +83,7 @@ __all__ = [
     "Symbol",
     "activations",
     "applications",
+    "backend",
     "config",
     "create_model",
     "diff",

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from kerastorch.applications.transforms import Preprocessing
 from kerastorch.preprocessing.image import INTERPOLATIONS, img_to_array, load_img, read_img
 from tests.oracle.client import ENVIRONMENT
 from tests.photographs import PHOTOGRAPHS, photograph
+from tests.published.files import put_class_index
 
 SIZES = [(224, 224), (299, 299), (71, 113), (500, 333)]
 MODES = ["tf", "caffe", "torch"]
@@ -96,10 +96,7 @@ def keras(tmp_path_factory):
     }
     (folder / "task.json").write_text(json.dumps(task))
     np.save(folder / "scores.npy", SCORES)
-    models = folder / "home" / "models"
-    models.mkdir(parents=True)
-    index = "imagenet_class_index.json"
-    (models / index).write_bytes((files("kerastorch.applications") / index).read_bytes())
+    put_class_index(folder / "home")
     environment = os.environ | ENVIRONMENT | {"KERAS_HOME": str(folder / "home")}
     command = [sys.executable, "-c", KERAS, f"import hashlib\n{inspect.getsource(digest)}"]
     subprocess.run(command, cwd=folder, env=environment, check=True)

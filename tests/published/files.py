@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -102,6 +103,14 @@ _FOLDERS_AND_STEMS = {
 def name_in_cache(path: Path) -> str:
     """The name that Keras gives a published file in `~/.keras/models`."""
     return path.name.replace("NASNet-", "nasnet_").replace("-", "_")
+
+
+def put_class_index(home: Path) -> None:
+    """Puts ImageNet's class index where Keras has it once it has downloaded it."""
+    (home / "models").mkdir(parents=True, exist_ok=True)
+    index = "imagenet_class_index.json"
+    content = resources.files("kerastorch.applications").joinpath(index).read_bytes()
+    (home / "models" / index).write_bytes(content)
 
 
 def md5(path: Path) -> str:

@@ -34,6 +34,8 @@ def _inject_into_keras(file_utils, address, hashes):
     get_file = file_utils.get_file
 
     def get_ours(fname, origin, file_hash=None, **options):
+        if not origin.startswith(KERAS_ADDRESS):  # the class index, which lies in the cache
+            return get_file(fname, origin, file_hash=file_hash, **options)
         path = origin.removeprefix(f"{KERAS_ADDRESS}/")
         if file_hash:
             file_hash = hashes[path].partition(":")[2]
