@@ -38,6 +38,7 @@ html_title = "kerastorch"
 html_static_path = ["_static"]
 html_css_files = ["kerastorch.css"]
 html_favicon = "_static/favicon.svg"
+html_domain_indices = False
 html_show_sphinx = False
 html_copy_source = False
 
