@@ -30,6 +30,7 @@ autodoc_typehints = "none"
 autodoc_inherit_docstrings = False
 python_use_unqualified_type_names = True
 add_module_names = False
+add_function_parentheses = False
 toc_object_entries_show_parents = "hide"
 highlight_language = "python"
 

@@ -5,8 +5,8 @@ A page names one of `PARTS` in a comment of its own line, `<!-- generated: model
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 
 import kerastorch
 from kerastorch import cli
@@ -23,26 +23,27 @@ def fill_in(app, docname: str, source: list[str]) -> None:
 
 
 def models() -> str:
-    return markdown_table(published_rows())
+    return "{.figures}\n" + markdown_table(published_rows())
 
 
 def families() -> str:
     """A section for each paper."""
     records = [get_record(name) for name in kerastorch.list_models()]
+    records.sort(key=lambda record: (record.constructor.__module__, record.params))
     papers = dict.fromkeys(record.paper for record in records)
     return "\n\n".join(_family([r for r in records if r.paper == paper]) for paper in papers)
 
 
 def _family(records: list[ModelRecord]) -> str:
     first = records[0]
-    module = next(iter(sorted((record.module for record in records), key=len)))
+    modules = dict.fromkeys(f"`{record.module}`" for record in records)
     pixels = {f"{record.default_size} x {record.default_size}" for record in records}
     lines = [
         f"## {', '.join(record.keras_name for record in records)}",
         ", ".join(f"`{record.name}`" for record in records)
         + " in PyTorch's terms; in Keras's "
         + ", ".join(f"{{py:func}}`~kerastorch.applications.{r.keras_name}`" for r in records)
-        + f", with `preprocess_input` and `decode_predictions` in `{module}`.",
+        + f". `preprocess_input` and `decode_predictions` are in {', '.join(modules)}.",
         f"- Paper: <{first.paper}>",
         f"- Licence of the weights: {first.weights_licence}",
         f"- Images: {' or '.join(sorted(pixels))} pixels, at least "
@@ -66,28 +67,39 @@ def constructors() -> str:
     )
 
 
+def layers() -> str:
+    return _by_module(kerastorch.layers, _LAYERS_OF_THE_ENGINE)
+
+
 def operations() -> str:
-    """Those with something to say each on its own, the others by name."""
-    classes = [getattr(kerastorch.ops, name) for name in kerastorch.ops.__all__]
-    modules = dict.fromkeys(
-        cls.__module__ for cls in classes if cls is not kerastorch.ops.Operation
-    )
+    return _by_module(kerastorch.ops, {"Operation"})
+
+
+_LAYERS_OF_THE_ENGINE = {"Input", "InputLayer", "Layer"}
+
+
+def _by_module(package: ModuleType, without: set[str]) -> str:
+    """A section for each module of a package, with the classes that the package gives."""
+    classes = [getattr(package, name) for name in package.__all__ if name not in without]
     return "\n\n".join(
-        _operations(module, [cls for cls in classes if cls.__module__ == module])
-        for module in modules
+        _module_section(module, [cls for cls in classes if cls.__module__ == module.__name__])
+        for module in vars(package).values()
+        if isinstance(module, ModuleType) and any(c.__module__ == module.__name__ for c in classes)
     )
 
 
-def _operations(module: str, classes: list[type]) -> str:
+def _module_section(module: ModuleType, classes: list[type]) -> str:
+    """The classes in their order there; those without a docstring by name alone."""
+    classes = sorted(classes, key=list(vars(module).values()).index)
     plain = ", ".join(f"`{cls.__name__}`" for cls in classes if not cls.__doc__)
-    told = (f".. autoclass:: kerastorch.ops.{cls.__name__}" for cls in classes if cls.__doc__)
-    title, _, _ = sys.modules[module].__doc__.partition(":")
-    parts = [
-        f"## {title.rstrip('.')}",
-        f"As in `keras.ops`: {plain}." if plain else "",
-        *_rst(told),
-    ]
+    told = (f".. autoclass:: {_public(cls)}" for cls in classes if cls.__doc__)
+    title = module.__doc__.partition("\n")[0].partition(":")[0].rstrip(".")
+    parts = [f"## {title}", f"As in Keras: {plain}." if plain else "", *_rst(told)]
     return "\n\n".join(filter(None, parts))
+
+
+def _public(cls: type) -> str:
+    return f"{cls.__module__.rpartition('.')[0]}.{cls.__name__}"
 
 
 def _rst(directives: Iterable[str]) -> list[str]:
@@ -117,6 +129,7 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.A
 PARTS: dict[str, Callable[[], str]] = {
     "constructors": constructors,
     "models": models,
+    "layers": layers,
     "operations": operations,
     "families": families,
     "command_line": command_line,

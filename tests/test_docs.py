@@ -16,6 +16,7 @@ import doctest
 import io
 import re
 import shlex
+import shutil
 from contextlib import contextmanager, redirect_stdout
 
 import pytest
@@ -160,6 +161,11 @@ def files(tmp_path_factory):
     model = own_model()
     for name in ("my_model.keras", "old.h5", "my_model.safetensors"):
         model.save(folder / name)
+    for name, picture in {"cat": data.chelsea(), "cup": data.coffee()}.items():
+        (folder / "photographs" / name).mkdir(parents=True)
+        for number in range(8):
+            part = picture[number * 10 : number * 10 + 200, number * 20 : number * 20 + 250]
+            Image.fromarray(part).save(folder / "photographs" / name / f"{number}.jpg")
     return folder
 
 
@@ -213,8 +219,7 @@ def machine(server, tmp_path_factory):
 
 @pytest.fixture
 def folder(files, tmp_path, monkeypatch):
-    for file in files.iterdir():
-        (tmp_path / file.name).hardlink_to(file)
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERASTORCH_OFFLINE", "")  # a page sets it
     torch.manual_seed(0)
