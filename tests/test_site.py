@@ -5,13 +5,17 @@ import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from sphinx.util.inventory import InventoryFile
 
 import kerastorch
 from tests.browser import open_browser
 from tests.installations import CHECKOUT
+
+PACKAGES = ("applications", "convert", "fine_tuning", "hub", "layers", "ops", "verification")
 
 LINKS = """() => [...document.querySelectorAll("a[href]")].map(a => a.href)"""
 ANCHORS = """() => [...document.querySelectorAll("[id]")].map(element => element.id)"""
@@ -128,3 +132,14 @@ def test_pages_fit_a_phone(page, address, scheme):
     (shown,) = [image for image in page.locator("article img").all() if image.is_visible()]
     assert scheme in shown.get_attribute("src")
     assert shown.evaluate("image => image.complete && image.naturalWidth > 0")
+
+
+def test_the_reference_has_every_public_name(site):
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    listed = {name.rpartition(".")[2] for kind in inventory.data.values() for name in kind}
+    packages = [kerastorch, *(import_module(f"kerastorch.{name}") for name in PACKAGES)]
+    public = {name: getattr(package, name) for package in packages for name in package.__all__}
+    missing = {
+        name for name, value in public.items() if callable(value) and value.__name__ not in listed
+    }
+    assert not missing
