@@ -1,6 +1,6 @@
 """What the usual mistakes of a port do to a network's answers: the figure of the documentation.
 
-    python benchmarks/drift.py
+    python -m benchmarks.drift
 
 Each mistake is made alone, in float64, in a copy of two networks: an Xception that was pretrained
 on ImageNet and fine-tuned on kitchenware (that of `make demo`, on its photographs), and a ResNet50
@@ -10,7 +10,6 @@ both for the first row of each, and needs the extra `verify`.
 """
 
 import copy
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,12 +23,18 @@ from skimage import data
 from torch import Tensor, nn
 
 import kerastorch
+from examples import kitchenware
 from kerastorch.engine.model import inference
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
+FIGURES = Path(__file__).resolve().parents[1] / "docs" / "_static"
 
-import kitchenware  # noqa: E402
+
+class Mistake(NamedTuple):
+    """A change of the model, or other pixels."""
+
+    name: str
+    change: Callable[[nn.Module], None] | None = None
+    pixels: Tensor | None = None
 
 
 class Row(NamedTuple):
@@ -53,79 +58,86 @@ class Row(NamedTuple):
 def main() -> None:
     kitchenware.fetch()
     panels = {
-        "\nXception, fine-tuned weights, 18 photographs": list(xception_rows()),
-        "ResNet50, random weights, 6 photographs": list(resnet50_rows()),
+        "\nXception, fine-tuned weights, 18 photographs": rows_of(*xception()),
+        "ResNet50, random weights, 6 photographs": rows_of(*resnet50()),
     }
     for title, rows in panels.items():
         print(f"\n{title.strip()}\n    drift  probability, first answers changed")
         for row in rows:
             print(f"{row.drift:9.1e} {row.probability:8.4f} {row.changed:3d}  {row.mistake}")
     for theme, colour in (("light", "#1a1c1e"), ("dark", "#dfe3e8")):
-        draw(panels, ROOT / "docs" / "_static" / f"drift-{theme}.svg", colour)
+        draw(panels, FIGURES / f"drift-{theme}.svg", colour)
 
 
-def xception_rows() -> Iterator[Row]:
-    model = kerastorch.load_model(kitchenware.KERAS_FILE)
+def xception() -> tuple[kerastorch.Model, Tensor, list[Mistake]]:
+    """The model, its prepared photographs, and the mistakes that ports of it make."""
+    model = kerastorch.load_model(kitchenware.KERAS_FILE).double()
     photographs = sorted((kitchenware.DATA / "images").glob("*.jpg"))
     pictures = [Image.open(path).convert("RGB") for path in photographs]
-    right = resized(pictures, kitchenware.SIZE, "bilinear")
-    batch = right / 127.5 - 1
-    yield from common_rows(model, batch)
-
-    compare = comparison(model.double(), batch)
-    yield compare("epsilon 1e-5, PyTorch's, for 1e-3", with_epsilon(1e-5), batch)
-    yield compare("max-pooling padded on both sides", with_symmetric_pooling, batch)
-    yield compare("max-pooling padded with zeros", with_zero_padded_pooling, batch)
+    pixels = resized(pictures, kitchenware.SIZE, "bilinear")
+    batch = pixels / 127.5 - 1
     nearest = resized(pictures, kitchenware.SIZE) / 127.5 - 1
-    yield compare("pictures resized by nearest", None, nearest)
-    yield compare("pixels in BGR", None, batch.flip(1))
-    yield compare("torchvision's mean and deviation", None, in_torch_mode(right))
+    mistakes = [
+        Mistake("epsilon 1e-5, PyTorch's, for 1e-3", with_epsilon(1e-5)),
+        Mistake("max-pooling padded on both sides", with_symmetric_pooling),
+        Mistake("max-pooling padded with zeros", with_zero_padded_pooling),
+        Mistake("pictures resized by nearest", pixels=nearest),
+        Mistake("pixels in BGR", pixels=batch.flip(1)),
+        Mistake("torchvision's mean and deviation", pixels=in_torch_mode(pixels)),
+    ]
+    return model, batch, mistakes
 
 
-def resnet50_rows() -> Iterator[Row]:
+def resnet50() -> tuple[kerastorch.Model, Tensor, list[Mistake]]:
     torch.manual_seed(0)
     model = kerastorch.create_model("resnet50").double()
     pictures = [Image.fromarray(array) for array in photographs_of_scikit_image()]
-    right = resized(pictures, (224, 224))
+    pixels = resized(pictures, (224, 224))
     prepare = kerastorch.applications.resnet50.preprocess_input
-    batch = prepare(right, data_format="channels_first")
+    batch = prepare(pixels, data_format="channels_first")
     settle(model, batch)
-    yield from common_rows(model, batch)
+    means = batch - pixels.flip(1)  # those of blue, green and red
+    mistakes = [
+        Mistake("epsilon 1e-5, PyTorch's, for 1.001e-5", with_epsilon(1e-5)),
+        Mistake("epsilon 1e-3, Keras's default", with_epsilon(1e-3)),
+        Mistake("stride on the 3x3, torchvision's", with_stride_on_3x3),
+        Mistake("means in RGB, pixels in BGR", pixels=pixels.flip(1) + means.flip(1)),
+        Mistake("pixels in RGB", pixels=pixels + means.flip(1)),
+        Mistake("torchvision's mean and deviation", pixels=in_torch_mode(pixels)),
+    ]
+    return model, batch, mistakes
 
-    compare = comparison(model, batch)
-    yield compare("epsilon 1e-5, PyTorch's, for 1.001e-5", with_epsilon(1e-5), batch)
-    yield compare("epsilon 1e-3, Keras's default", with_epsilon(1e-3), batch)
-    yield compare("stride on the 3x3, torchvision's", with_stride_on_3x3, batch)
-    means = batch - right.flip(1)
-    yield compare("means in RGB, pixels in BGR", None, right.flip(1) + means.flip(1))
-    yield compare("pixels in RGB", None, right + means.flip(1))
-    yield compare("torchvision's mean and deviation", None, in_torch_mode(right))
+
+def rows_of(model: kerastorch.Model, batch: Tensor, mistakes: list[Mistake]) -> list[Row]:
+    rows = [beside_keras(model, batch), in_float32(model, batch)]
+    return [*rows, *rows_of_mistakes(model, batch, mistakes)]
 
 
-def common_rows(model: kerastorch.Model, batch: Tensor) -> Iterator[Row]:
-    """What no mistake gives: kerastorch beside Keras, and float32 beside float64."""
+def beside_keras(model: kerastorch.Model, batch: Tensor) -> Row:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)
         arrays = batch.permute(0, 2, 3, 1).numpy()[:2]
         verdict = kerastorch.verify(model, path, inputs=arrays, float32=False)
     assert verdict.is_equal, verdict
-    yield Row("kerastorch beside Keras, all layers", verdict.largest_error, 0.0, 0, "none")
-    right = logits(copy.deepcopy(model).double(), batch)
-    yield row("float32 for float64", right, logits(copy.deepcopy(model).float(), batch), "none")
+    return Row("kerastorch beside Keras, all layers", verdict.largest_error, 0.0, 0, "none")
 
 
-def comparison(model: kerastorch.Model, batch: Tensor) -> Callable[..., Row]:
+def in_float32(model: kerastorch.Model, batch: Tensor) -> Row:
+    rounded = logits(copy.deepcopy(model).float(), batch)
+    return row("float32 for float64", logits(model, batch), rounded, "none")
+
+
+def rows_of_mistakes(
+    model: kerastorch.Model, batch: Tensor, mistakes: list[Mistake]
+) -> Iterator[Row]:
     right = logits(model, batch)
-
-    def compare(mistake: str, change: Callable | None, pixels: Tensor) -> Row:
-        if change is None:
-            return row(mistake, right, logits(model, pixels), "pixels")
-        changed = copy.deepcopy(model)
-        change(changed)
-        return row(mistake, right, logits(changed, pixels), "model")
-
-    return compare
+    for mistake in mistakes:
+        wrong = copy.deepcopy(model)
+        if mistake.change is not None:
+            mistake.change(wrong)
+        pixels, kind = (batch, "model") if mistake.pixels is None else (mistake.pixels, "pixels")
+        yield row(mistake.name, right, logits(wrong, pixels), kind)
 
 
 def row(mistake: str, right: Tensor, wrong: Tensor, kind: str) -> Row:

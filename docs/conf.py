@@ -33,6 +33,7 @@ add_module_names = False
 add_function_parentheses = False
 toc_object_entries_show_parents = "hide"
 highlight_language = "python"
+pygments_dark_style = "github-dark"
 
 html_theme = "furo"
 html_title = "kerastorch"

@@ -4,6 +4,7 @@ A page names one of `PARTS` in a comment of its own line, `<!-- generated: model
 """
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
@@ -109,6 +110,7 @@ def _rst(directives: Iterable[str]) -> list[str]:
 
 def command_line() -> str:
     """The help of each command, as it prints it."""
+    os.environ["COLUMNS"] = "88"  # whatever the terminal of the build
     sections = []
     for name, parser in _commands(cli.parser()):
         help_text = parser.format_help().rstrip()
