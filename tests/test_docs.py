@@ -31,6 +31,7 @@ from sybil.parsers.myst import CodeBlockParser
 import kerastorch
 from benchmarks import drift
 from examples import kitchenware
+from kerastorch import registration
 from kerastorch.applications.registry import get_record
 from kerastorch.cli import main
 from tests.installations import CHECKOUT
@@ -242,5 +243,6 @@ def machine(server, tmp_path_factory):
 def folder(files, tmp_path, monkeypatch):
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERASTORCH_OFFLINE", "")  # a page sets it
+    monkeypatch.setenv("KERASTORCH_OFFLINE", "")  # one page sets it, and one registers a layer
+    monkeypatch.setattr(registration, "_registered", {})
     torch.manual_seed(0)
