@@ -147,6 +147,13 @@ def test_each_block_is_of_a_kind_that_runs(page):
     assert {*fences[1::2]} <= {""}
 
 
+def test_links_in_the_readme_lead_to_files():
+    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https:)([^)#]+)", text)
+    assert targets
+    assert not [target for target in targets if not (CHECKOUT / target).exists()]
+
+
 def test_the_drift_in_the_readme_is_measured():
     """What it says of mistakes, measured again; no photograph gets another first answer."""
     kitchenware.fetch()
