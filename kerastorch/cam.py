@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .engine import Model
 from .engine.model import evaluation
+from .engine.naming import near_matches
 from .scores import logits
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
     Args:
         model: a classifier of images; it computes in evaluation mode.
         x: prepared images (batch, channels, height, width).
-        layer: the name of a layer that gives maps (batch, features, rows, columns).
+        layer: the name of a layer that gives maps (batch, features, rows, columns), of the model or
+            of one nested in it.
         classes: for each image the class that is asked about; None for its best one.
 
     Returns:
@@ -38,7 +40,7 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
         ValueError: there is no such layer, its output is no map, or there is not one class for each
             image.
     """
-    module = model.get_layer(layer)
+    module = find_layer(model, layer)
     if classes is not None and len(classes) != len(x):
         raise ValueError(f"There are {len(x)} images and {len(classes)} classes.")
     with evaluation(model), logits(model), torch.enable_grad():
@@ -58,6 +60,20 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
     maps = nn.functional.interpolate(maps, x.shape[2:], mode="bilinear").squeeze(1)
     largest = maps.amax((1, 2), keepdim=True)
     return torch.where(largest > 0, maps / largest, maps)
+
+
+def find_layer(model: Model, name: str) -> nn.Module:
+    """A layer of a model or of the models nested in it.
+
+    Raises:
+        ValueError: there is none; the message has the names that look like it.
+    """
+    models = [module for module in model.modules() if isinstance(module, Model)]
+    for found in models:
+        if name in found._keys:
+            return found.get_layer(name)
+    names = [known for found in models for known in found._keys]
+    raise ValueError(f"{model.name} has no layer {name!r}.{near_matches(name, names)}")
 
 
 def overlay(picture: Image, heat: Tensor, opacity: float = 0.5) -> Image:

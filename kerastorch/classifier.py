@@ -54,6 +54,12 @@ def reset_classifier(
         module.to(device=like.device, dtype=like.dtype).train(model.training)
 
 
+def classifier_input(model: Model) -> Symbol | None:
+    """What a model's classifier takes: its last features. None where it ends with them."""
+    calls = _calls_from_classifier(model.outputs[0]) if len(model.outputs) == 1 else []
+    return calls[0].inputs[0] if calls else None
+
+
 def _calls_from_classifier(output: Symbol) -> list[Node]:
     """The call of the classifier and those behind it; none where a model ends with features."""
     calls = [output.node]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from . import activations
 from .engine import Layer, Model
@@ -30,6 +31,25 @@ def final_activation(model: Model) -> Callable | None:
         return activations.softmax
     own = getattr(last, "activation", None)
     return own if isinstance(last, Layer) and own in activations.PROBABILITIES else None
+
+
+def probabilities(model: Model, outputs: Tensor) -> Tensor:
+    """A score for each class: the model's outputs, or what they stand for where they are logits.
+
+    A single output is the score of the second of two classes.
+
+    Args:
+        model: gives one row of scores.
+        outputs: of the model, `(batch, scores)`.
+
+    Returns:
+        `(batch, classes)`.
+    """
+    is_logits = final_activation(model) is None
+    if outputs.shape[1] == 1:
+        second = outputs.sigmoid() if is_logits else outputs
+        return torch.cat([1 - second, second], dim=1)
+    return outputs.softmax(1) if is_logits else outputs
 
 
 @contextmanager

@@ -227,7 +227,11 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["convert", "predict", "verify", "diff", "list", "summary", "download"]
+    "command",
+    [
+        *("predict", "embed", "evaluate", "info", "list", "summary"),
+        *("convert", "verify", "diff", "download"),
+    ],
 )
 def test_every_command_has_help_with_an_example(capsys, command):
     with pytest.raises(SystemExit, match="0"):
@@ -244,6 +248,7 @@ def test_a_folder_does_not_hide_a_model_of_its_name(capsys):
 
 def damaged_files():
     """Files that are not what they are called."""
+    Path("empty").mkdir()
     Path("text.keras").write_text("hello")
     Path("text.png").write_text("hello")
     Path("short.png").write_bytes(Path("a.png").read_bytes()[:500])
@@ -276,7 +281,7 @@ def damaged_files():
         ("cache clear nothing", "no model is named 'nothing'"),
         ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|none"),
         ("predict small.safetensors nowhere.png --preprocess tf", "nowhere.png: No such file"),
-        ("predict small.safetensors . --preprocess tf", ".: Is a directory"),
+        ("predict small.safetensors empty --preprocess tf", "empty: no picture in it"),
         ("predict small.safetensors text.png --preprocess tf", "text.png: not a picture"),
         ("predict small.safetensors short.png --preprocess tf", "short.png: "),
         ("predict small.safetensors a.png --preprocess tf --size 9 9", "takes pictures of 8 x 8"),

@@ -24,6 +24,10 @@ FAMILY = Family(
     preprocessing="torch",
     weights_licence="BSD 3-clause",
     paper="https://arxiv.org/abs/1608.06993",
+    citation=(
+        "Huang, G., Liu, Z., van der Maaten, L. and Weinberger, K. Q. Densely Connected "
+        "Convolutional Networks. CVPR 2017."
+    ),
 )
 GROWTH_RATE = 32
 

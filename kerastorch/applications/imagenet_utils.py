@@ -131,6 +131,11 @@ def class_names():
     return [_class_index()[str(i)][1] for i in range(CLASSES)]
 
 
+def wordnet_ids():
+    """The WordNet ids of ImageNet's 1000 classes, a list in their order, `"n01440764"` first."""
+    return [_class_index()[str(i)][0] for i in range(CLASSES)]
+
+
 @functools.cache
 def _class_index():
     text = files(__package__).joinpath("imagenet_class_index.json").read_text(encoding="utf-8")

@@ -23,6 +23,10 @@ FAMILY = Family(
     preprocessing="tf",
     weights_licence="Apache 2.0",
     paper="https://arxiv.org/abs/1602.07261",
+    citation=(
+        "Szegedy, C., Ioffe, S., Vanhoucke, V. and Alemi, A. A. Inception-v4, Inception- "
+        "ResNet and the Impact of Residual Connections on Learning. AAAI 2017."
+    ),
 )
 
 

@@ -22,6 +22,10 @@ FAMILY = Family(
     preprocessing="tf",
     weights_licence="Apache 2.0",
     paper="https://arxiv.org/abs/1512.00567",
+    citation=(
+        "Szegedy, C., Vanhoucke, V., Ioffe, S., Shlens, J. and Wojna, Z. Rethinking the "
+        "Inception Architecture for Computer Vision. CVPR 2016."
+    ),
 )
 
 

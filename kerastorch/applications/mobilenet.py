@@ -36,6 +36,10 @@ FAMILY = Family(
     preprocessing="tf",
     weights_licence="Apache 2.0",
     paper="https://arxiv.org/abs/1704.04861",
+    citation=(
+        "Howard, A. G. et al. MobileNets: Efficient Convolutional Neural Networks for Mobile "
+        "Vision Applications. arXiv:1704.04861, 2017."
+    ),
     classifier="conv_preds",
 )
 PUBLISHED_ALPHAS = (0.25, 0.50, 0.75, 1.0)

@@ -36,6 +36,10 @@ FAMILY = Family(
     preprocessing="tf",
     weights_licence="Apache 2.0",
     paper="https://arxiv.org/abs/1801.04381",
+    citation=(
+        "Sandler, M., Howard, A., Zhu, M., Zhmoginov, A. and Chen, L.-C. MobileNetV2: "
+        "Inverted Residuals and Linear Bottlenecks. CVPR 2018."
+    ),
 )
 PUBLISHED_ALPHAS = (0.35, 0.50, 0.75, 1.0, 1.3, 1.4)
 PUBLISHED_SIZES = (96, 128, 160, 192, 224)

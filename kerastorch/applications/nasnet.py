@@ -30,6 +30,10 @@ LARGE = Family(
     preprocessing="tf",
     weights_licence="Apache 2.0",
     paper="https://arxiv.org/abs/1707.07012",
+    citation=(
+        "Zoph, B., Vasudevan, V., Shlens, J. and Le, Q. V. Learning Transferable "
+        "Architectures for Scalable Image Recognition. CVPR 2018."
+    ),
 )
 MOBILE = replace(LARGE, default_size=224)
 

@@ -31,6 +31,7 @@ class ModelRecord:
         weights: the published files of weights.
         weights_licence: the terms of the published weights.
         paper: address of the paper.
+        citation: the paper's authors, title, and where and when it appeared.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ModelRecord:
     weights: tuple[PublishedWeights, ...]
     weights_licence: str
     paper: str
+    citation: str
 
     def published_weights(
         self, include_top: bool, alpha: float | None = None, size: int | None = None
@@ -82,6 +84,7 @@ class Family:
     preprocessing: str
     weights_licence: str
     paper: str
+    citation: str
     classifier: str = "predictions"
 
 

@@ -24,6 +24,10 @@ FAMILY = Family(
     preprocessing="caffe",
     weights_licence="MIT (Kaiming He)",
     paper="https://arxiv.org/abs/1512.03385",
+    citation=(
+        "He, K., Zhang, X., Ren, S. and Sun, J. Deep Residual Learning for Image Recognition. "
+        "CVPR 2016."
+    ),
 )
 
 

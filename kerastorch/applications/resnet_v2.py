@@ -13,6 +13,10 @@ FAMILY = Family(
     preprocessing="tf",
     weights_licence="BSD (Facebook)",
     paper="https://arxiv.org/abs/1603.05027",
+    citation=(
+        "He, K., Zhang, X., Ren, S. and Sun, J. Identity Mappings in Deep Residual Networks. "
+        "ECCV 2016."
+    ),
 )
 
 

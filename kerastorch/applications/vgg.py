@@ -14,6 +14,10 @@ FAMILY = Family(
     preprocessing="caffe",
     weights_licence="Creative Commons Attribution (released by VGG at Oxford)",
     paper="https://arxiv.org/abs/1409.1556",
+    citation=(
+        "Simonyan, K. and Zisserman, A. Very Deep Convolutional Networks for Large-Scale "
+        "Image Recognition. ICLR 2015."
+    ),
 )
 
 

@@ -22,6 +22,9 @@ FAMILY = Family(
     preprocessing="tf",
     weights_licence="MIT",
     paper="https://arxiv.org/abs/1610.02357",
+    citation=(
+        "Chollet, F. Xception: Deep Learning with Depthwise Separable Convolutions. CVPR 2017."
+    ),
 )
 
 

@@ -15,7 +15,7 @@ def add_command(
     *parents: argparse.ArgumentParser,
     answers: bool = False,
 ) -> argparse.ArgumentParser:
-    """Adds a command that has the arguments of `parents`.
+    """Adds a command that has the arguments of `parents`, and `--json` as each.
 
     Args:
         commands: what it is added to.
@@ -37,11 +37,31 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=parents,
     )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
     command.set_defaults(run=run, answers=answers)
     return command
 
 
 def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return _whole(text, least=1)
+
+
+def not_negative(text: str) -> int:
+    return _whole(text, least=0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
     return int(text)
+
+
+def part(text: str) -> float:
+    """More than 0, and at most 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
+    return number

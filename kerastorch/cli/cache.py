@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..hub import checkpoints_of
 from ..hub.cache import CachedCheckpoint, cached_checkpoints, remove_abandoned_drafts
 from ..hub.settings import models_folder
 from .arguments import add_command
-from .tables import new_table, print_table
+from .tables import new_table, print_json, print_table
 
 HEADER = ("file", "model", ">MB")
 
@@ -47,25 +48,19 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def run_list(options: argparse.Namespace) -> None:
     """Prints the files of published weights in the cache."""
     cached = cached_checkpoints()
-    table = new_table(*HEADER)
-    for place in cached:
-        for path in _weights_of(place):
-            table.add_row(path.name, place.checkpoint.title, _megabytes(path))
-    _print(table, cached)
+    rows = [_row(place, path) for place in cached for path in _weights_of(place)]
+    _print(rows, HEADER, options)
 
 
 def run_verify(options: argparse.Namespace) -> int:
     """Prints whether each file is whole, and gives 1 if one is not."""
-    cached = cached_checkpoints()
-    table = new_table(*HEADER, "state")
-    is_whole = True
-    for place in cached:
+    rows, is_whole = [], True
+    for place in cached_checkpoints():
         for path, fault in _faults(place):
             is_whole = is_whole and fault is None
-            table.add_row(
-                path.name, place.checkpoint.title, _megabytes(path), fault or _praise(place, path)
-            )
-    _print(table, cached)
+            state = fault or _praise(place, path)
+            rows.append({**_row(place, path), "state": state, "is_whole": fault is None})
+    _print(rows, (*HEADER, "state"), options)
     return 0 if is_whole else 1
 
 
@@ -80,7 +75,10 @@ def run_clear(options: argparse.Namespace) -> None:
                 path.unlink(missing_ok=True)
     if models_folder().is_dir():
         remove_abandoned_drafts(models_folder())
-    print(f"{models_folder()}: {room / 1e6:.1f} MB removed")
+    if options.json:
+        print_json({"folder": str(models_folder()), "removed_bytes": room})
+    else:
+        print(f"{models_folder()}: {room / 1e6:.1f} MB removed")
 
 
 def _weights_of(place: CachedCheckpoint) -> list[Path]:
@@ -104,12 +102,26 @@ def _praise(place: CachedCheckpoint, path: Path) -> str:
     return "not used yet" if place.expected_hash() is None else "as first used"
 
 
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f}"
+def _row(place: CachedCheckpoint, path: Path) -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "model": place.checkpoint.title,
+        "bytes": path.stat().st_size,
+    }
 
 
-def _print(table, cached: list[CachedCheckpoint]) -> None:
-    total = sum(path.stat().st_size for place in cached for path in _weights_of(place))
-    if cached:
+def _print(
+    rows: list[dict[str, Any]], header: tuple[str, ...], options: argparse.Namespace
+) -> None:
+    folder = models_folder()
+    if options.json:
+        print_json({"folder": str(folder), "files": rows})
+        return
+    if rows:
+        table = new_table(*header)
+        for row in rows:
+            state = [row["state"]] if "state" in row else []
+            table.add_row(row["file"], row["model"], f"{row['bytes'] / 1e6:.1f}", *state)
         print_table(table)
-    print(f"{models_folder()}: {total / 1e6:.1f} MB of published weights")
+    total = sum(row["bytes"] for row in rows)
+    print(f"{folder}: {total / 1e6:.1f} MB of published weights")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from .opening import (
     open_model,
     weights_options,
 )
+from .tables import print_json
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -54,24 +56,29 @@ def run(options: argparse.Namespace) -> None:
     if options.all == bool(options.source):
         raise ValueError("say what to convert: a file or a model's name, or --all")
     if options.all:
-        _convert_all(Path(options.output))
+        _convert_all(Path(options.output), options.json)
     else:
         _convert_one(options)
 
 
-def _convert_all(folder: Path) -> None:
+def _convert_all(folder: Path, as_json: bool) -> None:
     from ..hub.release import write_release  # which brings Keras's side along
 
+    written = []
     for file, is_new in write_release(folder, checkpoints()):
-        parity = "not measured" if file.parity is None else f"{file.parity:.1e}"
-        state = "written" if is_new else "there already"
-        print(f"{file.name}: {file.model}, {file.size / 1e6:.1f} MB, parity {parity}, {state}")
+        written.append({**asdict(file), "is_new": is_new})
+        if not as_json:
+            parity = "not measured" if file.parity is None else f"{file.parity:.1e}"
+            state = "written" if is_new else "there already"
+            print(f"{file.name}: {file.model}, {file.size / 1e6:.1f} MB, parity {parity}, {state}")
+    if as_json:
+        print_json(written)
 
 
 def _convert_one(options: argparse.Namespace) -> None:
     if options.model is not None:
         with torch.device("meta"):  # The file's weights take the places of its own.
-            model = named_model(options, weights=None)
+            model = named_model(options.model, options, weights=None)
         convert_file(options.source, options.output, model)
     elif is_file_name(options.source):
         check_no_options_of_named_models(options)
@@ -79,8 +86,19 @@ def _convert_one(options: argparse.Namespace) -> None:
     else:
         model = open_model(options.source, options)
         save_converted(model, options.output)
-    size = os.path.getsize(options.output) / 1e6
+    size = os.path.getsize(options.output)
+    if options.json:
+        print_json(
+            {
+                "file": options.output,
+                "model": model.name,
+                "layers": len(model.layers),
+                "parameters": model.count_params(),
+                "bytes": size,
+            }
+        )
+        return
     print(
         f"{options.output}: {model.name}, {len(model.layers)} layers, "
-        f"{model.count_params():,} parameters, {size:.1f} MB"
+        f"{model.count_params():,} parameters, {size / 1e6:.1f} MB"
     )

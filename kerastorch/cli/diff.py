@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ..verification import diff
 from .arguments import add_command
-from .tables import new_table, print_table
+from .tables import new_table, print_json, print_table
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -23,14 +22,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         command.add_argument(
             name, metavar=name.upper(), help="a file that holds a whole model, or weights alone"
         )
-    command.add_argument("--json", action="store_true", help="print the differences as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints what differs between two files."""
     difference = diff(options.a, options.b)
     if options.json:
-        print(json.dumps(difference.to_json(), indent=2))
+        print_json(difference.to_json())
     else:
         print(difference.heading)
         if not difference.is_equal:

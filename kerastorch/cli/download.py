@@ -7,6 +7,7 @@ import sys
 
 from ..hub import Checkpoint, PublishedWeightsError, checkpoints, checkpoints_of, fill_cache
 from .arguments import add_command, positive
+from .tables import print_json
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -66,12 +67,17 @@ def run(options: argparse.Namespace) -> int:
     if options.all == bool(options.names):
         raise ValueError("say which weights: names, or --all")
     named = [found for name in options.names for found in _chosen(name, options)]
-    code = 0
+    code, filled = 0, []
     for checkpoint in checkpoints() if options.all else named:
         try:
             path = fill_cache(checkpoint)
-            print(f"{path}: {checkpoint.title}, {path.stat().st_size / 1e6:.1f} MB")
+            size = path.stat().st_size
+            filled.append({"file": str(path), "model": checkpoint.title, "bytes": size})
+            if not options.json:
+                print(f"{path}: {checkpoint.title}, {size / 1e6:.1f} MB")
         except PublishedWeightsError as error:
             print(f"kerastorch: {checkpoint.title}: {error}", file=sys.stderr)
             code = 1
+    if options.json:
+        print_json(filled)
     return code

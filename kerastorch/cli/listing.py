@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .. import list_models
 from ..applications.registry import ModelRecord, get_record
 from .arguments import add_command
-from .tables import markdown_table, new_table, print_table
+from .tables import markdown_table, new_table, print_json, print_table
 
 _FIGURES = ("Pixels", "Size", "Top-1", "Top-5", "Parameters", "Depth")
 
@@ -25,6 +26,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Prints the table of the built-in models with their published figures."""
+    if options.json:
+        print_json([record_as_json(record) for record in _records()])
+        return
     rows = published_rows()
     if options.markdown:
         print(markdown_table(rows))
@@ -38,9 +42,28 @@ def run(options: argparse.Namespace) -> None:
 
 def published_rows() -> list[tuple[str, ...]]:
     """The header, and what is published of each built-in model."""
-    records = sorted(map(get_record, list_models()), key=lambda record: record.name)
     header = ("Name", "Keras", "Licence", *_FIGURES)
-    return [header, *map(_published_row, records)]
+    return [header, *map(_published_row, _records())]
+
+
+def _records() -> list[ModelRecord]:
+    return sorted(map(get_record, list_models()), key=lambda record: record.name)
+
+
+def record_as_json(record: ModelRecord) -> dict[str, Any]:
+    """What is published of a model."""
+    return {
+        "name": record.name,
+        "keras_name": record.keras_name,
+        "licence": record.weights_licence,
+        "pixels": record.default_size,
+        "megabytes": record.size_mb,
+        "top1": record.top1,
+        "top5": record.top5,
+        "parameters": record.params,
+        "depth": record.depth,
+        "paper": record.paper,
+    }
 
 
 def _published_row(record: ModelRecord) -> tuple[str, ...]:

@@ -27,6 +27,29 @@ def weights_options() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     group = parent.add_argument_group("for a file that holds only weights")
     group.add_argument("--model", metavar="NAME", help="the architecture they belong to")
+    _add_architecture_options(group)
+    return parent
+
+
+def model_options() -> argparse.ArgumentParser:
+    """The options that name a model where the argument is something else."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(
+        "--model",
+        dest="model_or_file",
+        metavar="MODEL_OR_FILE",
+        required=True,
+        help="a name from `kerastorch list`, or a .keras or .safetensors file",
+    )
+    group = parent.add_argument_group("for a file that holds only weights")
+    group.add_argument(
+        "--weights", metavar="FILE", help="the file; --model then names the architecture"
+    )
+    _add_architecture_options(group)
+    return parent
+
+
+def _add_architecture_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--classes",
         metavar="N",
@@ -35,13 +58,12 @@ def weights_options() -> argparse.ArgumentParser:
     )
     group.add_argument("--no-top", action="store_true", help="they are of a model without its top")
     group.add_argument("--alpha", metavar="X", type=float, help="a MobileNet's width multiplier")
-    return parent
 
 
 def open_model(source: str, options: argparse.Namespace, with_weights: bool = True) -> Model:
-    """The model that a name or file stands for."""
+    """The model that a name or file stands for, beside the options of `weights_options`."""
     if options.model is not None:
-        return named_model(options, weights=source)
+        return named_model(options.model, options, weights=source)
     check_no_options_of_named_models(options)
     if is_file_name(source):
         return load_model(source)
@@ -52,14 +74,22 @@ def open_model(source: str, options: argparse.Namespace, with_weights: bool = Tr
     return create_model(source, pretrained=True, classifier_activation="softmax")
 
 
+def open_named_model(options: argparse.Namespace) -> Model:
+    """The model that the options of `model_options` stand for."""
+    if options.weights is not None:
+        return named_model(options.model_or_file, options, weights=options.weights)
+    options.model = None
+    return open_model(options.model_or_file, options)
+
+
 def is_file_name(source: str) -> bool:
     path = Path(source)
     return bool(path.suffix) or path.is_file() or (path / "model.json").is_file()
 
 
-def named_model(options: argparse.Namespace, weights: str | None) -> Model:
+def named_model(name: str, options: argparse.Namespace, weights: str | None) -> Model:
     return create_model(
-        options.model,
+        name,
         weights=weights,
         classes=options.classes or CLASSES,
         include_top=not options.no_top,

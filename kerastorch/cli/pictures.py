@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from ..applications.transforms import COLOR_MODES, Preprocessing, preprocessing_of, transforms
 from ..engine import Model
 from ..engine.images import input_image
+from ..picture_files import find_pictures
 from ..preprocessing.image import INTERPOLATIONS, read_img
 from .arguments import positive
 
@@ -64,6 +67,17 @@ def _in_words(size: Sequence[int | None]) -> str:
     return " x ".join("any" if pixels is None else str(pixels) for pixels in size)
 
 
+def listed(arguments: Sequence[str]) -> list[str]:
+    """The pictures that files and folders stand for, a folder's in the order of their paths."""
+    paths = []
+    for argument in arguments:
+        if os.path.isdir(argument):
+            paths += [os.path.join(argument, path) for path in find_pictures(argument)]
+        else:
+            paths.append(argument)
+    return paths
+
+
 def read_batch(paths: Sequence[str], preprocessing: Preprocessing) -> torch.Tensor:
     """The prepared pictures; one that cannot be read raises `ValueError` or `OSError`."""
     return preprocessing([read_img(path) for path in paths])
@@ -76,3 +90,11 @@ def describe(preprocessing: Preprocessing, model: Model, options: argparse.Names
         f"Read at {_in_words(preprocessing.size)} ({preprocessing.interpolation}), "
         f"preprocessing {preprocessing.mode}{reason}."
     )
+
+
+def preprocessing_as_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    return {
+        "size": list(preprocessing.size),
+        "interpolation": preprocessing.interpolation,
+        "mode": preprocessing.mode,
+    }

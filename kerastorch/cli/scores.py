@@ -3,14 +3,53 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from torch import Tensor
+
+from ..applications.imagenet_utils import CLASSES, class_names
+from ..engine import Model
+from ..scores import final_activation, number_of_classes
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
+@dataclass(frozen=True)
+class Best:
+    """A class of those with the highest scores for a picture."""
+
+    index: int
+    label: str
+    score: float
+
+
+def best_classes(scores: Tensor, labels: Sequence[str], top: int) -> list[list[Best]]:
+    """For each row of scores the `top` classes that have the highest, best first."""
+    values, indices = scores.sort(dim=1, descending=True, stable=True)
+    return [
+        [
+            Best(index, labels[index], score)
+            for index, score in zip(*(row[:top].tolist() for row in rows), strict=True)
+        ]
+        for rows in zip(indices, values, strict=True)
+    ]
+
+
+def labels_for(model: Model, path: str | None) -> list[str]:
+    """A label for each class of a model: those in a file, ImageNet's, or numbers."""
+    classes = max(2, number_of_classes(model))  # one score tells two classes apart
+    if path is not None:
+        return read_labels(path, classes)
+    return class_names() if classes == CLASSES else [f"class {i}" for i in range(classes)]
+
+
+def meaning(model: Model) -> str | None:
+    """A sentence on how scores come about, where they are not the model's outputs."""
+    if final_activation(model) is not None:
+        return None
+    if number_of_classes(model) == 1:
+        return "The scores are the sigmoid of the model's output, which is a logit."
+    return "The scores are the softmax of the model's outputs, which are logits."
 
 
 def read_labels(path: str, classes: int) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from ..engine.summary import describe
 from .arguments import add_command
 from .opening import add_model_or_file, open_model, weights_options
+from .tables import print_json
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -26,4 +28,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Prints Keras's table of a model's layers."""
     model = open_model(options.model_or_file, options, with_weights=False)
-    model.summary(expand_nested=options.expand_nested)
+    if options.json:
+        print_json(describe(model, options.expand_nested))
+    else:
+        model.summary(expand_nested=options.expand_nested)

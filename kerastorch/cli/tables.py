@@ -1,9 +1,10 @@
-"""Printing tables."""
+"""Printing tables, and JSON."""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,3 +35,7 @@ def print_table(table: Table) -> None:
     # In a pipe or a file lines may be as long as they are. What looks like markup is a name.
     width = None if sys.stdout.isatty() else 1000
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)
+
+
+def print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2))

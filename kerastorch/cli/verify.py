@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from ..applications.imagenet_utils import CLASSES
@@ -16,6 +15,7 @@ from .arguments import add_command
 from .opening import open_model, weights_options
 from .pictures import add_picture_options, preprocessing_for, read_batch
 from .scores import read_labels
+from .tables import print_json
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -49,7 +49,6 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="REF.safetensors",
         help="keep what the reference gives, to verify against it without Keras",
     )
-    command.add_argument("--json", action="store_true", help="print the verdict as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         save_reference=options.save_reference,
         report=options.report,
     )
-    print(json.dumps(verdict.to_json(), indent=2) if options.json else verdict)
+    print_json(verdict.to_json()) if options.json else print(verdict)
     return 0 if verdict.is_equal else 1
 
 

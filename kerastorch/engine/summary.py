@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
@@ -15,12 +15,40 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A layer's line of the table, in Keras's columns."""
+    """A layer's line of the table, in Keras's columns.
 
-    layer: str
-    output_shape: str
-    params: str
-    connected_to: str
+    Attributes:
+        depth: in how many nested models it stands.
+        name: its name.
+        class_name: of its class.
+        output_shapes: Keras's shapes of its outputs.
+        params: the number of its parameters.
+        connected_to: the names of the layers that it takes the outputs of.
+    """
+
+    depth: int
+    name: str
+    class_name: str
+    output_shapes: list[tuple]
+    params: int
+    connected_to: list[str]
+
+    def cells(self) -> tuple[str, str, str, str]:
+        return (
+            f"{'  ' * self.depth}{self.name} ({self.class_name})",
+            ", ".join(map(str, self.output_shapes)),
+            f"{self.params:,}",
+            ", ".join(self.connected_to) or "-",
+        )
+
+
+def describe(model: Model, expand_nested: bool = False) -> dict[str, Any]:
+    """What `summarize` says as plain data."""
+    return {
+        "model": model.name,
+        "layers": [row._asdict() for row in _rows(model, expand_nested)],
+        **_counts(model),
+    }
 
 
 def summarize(model: Model, expand_nested: bool = False) -> str:
@@ -28,39 +56,41 @@ def summarize(model: Model, expand_nested: bool = False) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    rows = list(_rows(model, expand_nested))
-    table = Table(
-        "Layer (type)", "Output Shape", title=f'Model: "{model.name}"', title_justify="left"
-    )
-    table.add_column("Param #", justify="right")
-    columns = 3
-    if not _is_chain(model):  # Keras shows the connections only where they are not evident
-        table.add_column("Connected to")
-        columns = 4
+    rows = [row.cells() for row in _rows(model, expand_nested)]
+    table = Table(title=f'Model: "{model.name}"', title_justify="left")
+    # Keras shows the connections only where they are not evident.
+    columns = 3 if _is_chain(model) else 4
+    for heading in _HEADINGS[:columns]:
+        table.add_column(heading, justify="right" if heading == "Param #" else "left")
     for row in rows:
         table.add_row(*row[:columns])
     text = io.StringIO()
     # As wide as the content needs: no name is cut, so the text can be searched.
-    width = sum(max(map(len, cells)) + 3 for cells in zip(*rows, Row._fields, strict=True)) + 20
+    width = sum(max(map(len, cells)) + 3 for cells in zip(*rows, _HEADINGS, strict=True)) + 20
     console = Console(file=text, width=width, no_color=True, highlight=False, markup=False)
     console.print(table)
     return text.getvalue() + _totals(model)
 
 
-def _rows(model: Model, expand_nested: bool, indent: str = "") -> Iterator[Row]:
+_HEADINGS = ("Layer (type)", "Output Shape", "Param #", "Connected to")
+
+
+def _rows(model: Model, expand_nested: bool, depth: int = 0) -> Iterator[Row]:
     listed = set(model.operations)  # a Sequential leaves its input out
     for name, key in model._keys.items():
         module, nodes = model._modules[key], model._calls[key]
         if module not in listed:
             continue
         yield Row(
-            f"{indent}{name} ({type(module).__name__})",
-            ", ".join(str(symbol.shape) for symbol in nodes[0].outputs),
-            f"{_count(module):,}",
-            ", ".join(symbol.node.name for node in nodes for symbol in node.inputs) or "-",
+            depth,
+            name,
+            type(module).__name__,
+            [symbol.shape for symbol in nodes[0].outputs],
+            _count(module),
+            [symbol.node.name for node in nodes for symbol in node.inputs],
         )
         if expand_nested and hasattr(module, "_calls"):
-            yield from _rows(module, expand_nested, indent + "  ")
+            yield from _rows(module, expand_nested, depth + 1)
 
 
 def _is_chain(model: Model) -> bool:
@@ -78,15 +108,21 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _totals(model: Model) -> str:
+def _counts(model: Model) -> dict[str, int]:
     total = model.count_params()
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    counts = {
-        "Total params": total,
-        "Trainable params": trainable,
-        "Non-trainable params": total - trainable,
+    return {
+        "params": total,
+        "trainable_params": trainable,
+        "non_trainable_params": total - trainable,
+        "bytes": sum(t.numel() * t.element_size() for t in model.state_dict().values()),
     }
-    size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    lines = [f" {label}: {count:,}" for label, count in counts.items()]
-    lines[0] += f" ({size / 2**20:.2f} MiB)"
-    return "\n".join(lines)
+
+
+def _totals(model: Model) -> str:
+    counts = _counts(model)
+    return (
+        f" Total params: {counts['params']:,} ({counts['bytes'] / 2**20:.2f} MiB)\n"
+        f" Trainable params: {counts['trainable_params']:,}\n"
+        f" Non-trainable params: {counts['non_trainable_params']:,}"
+    )

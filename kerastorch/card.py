@@ -1,0 +1,110 @@
+"""What is known of a model, in one place: its card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .applications.registry import ModelRecord, application_in
+from .applications.transforms import MODES_IN_WORDS, preprocessing_of
+from .engine import Model
+from .engine.blocks import blocks
+from .engine.images import input_image
+from .layers import Add, Concatenate, ZeroPadding2D
+
+
+def card(model: Model) -> dict[str, Any]:
+    """What is known of a model, as plain data.
+
+    Args:
+        model: also one on the meta device, since nothing is computed.
+
+    Returns:
+        `name`; `application`, the name of the built-in model that it is or has in it; `input_shape`
+        and `output_shape` in Keras's layout; `layers`, `parameters`, `trainable_parameters` and
+        `bytes`; `preprocessing`, how pixels are prepared, in words; `cuts`, the layers worth taking
+        features from, each with its `channels` and its `stride` in pixels; and `blocks`, the names
+        of the layers in each. What is not known is None, or empty.
+    """
+    record = application_in(model)
+    return {
+        "name": model.name,
+        "application": None if record is None else record.name,
+        "input_shape": model.input_shape,
+        "output_shape": model.output_shape,
+        "layers": len(model.layers),
+        "parameters": model.count_params(),
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "bytes": sum(t.numel() * t.element_size() for t in model.state_dict().values()),
+        "preprocessing": _preprocessing(model),
+        "cuts": cuts(model) if _takes_one_image(model) else [],
+        "blocks": blocks(model) if _takes_one_image(model) else [],
+    }
+
+
+def published_card(record: ModelRecord) -> dict[str, Any]:
+    """What is published of a built-in model and its weights, as plain data."""
+    return {
+        "keras_name": record.keras_name,
+        "module": record.module,
+        "pixels": record.default_size,
+        "least_pixels": record.min_size,
+        "top1": record.top1,
+        "top5": record.top5,
+        "depth": record.depth,
+        "licence": record.weights_licence,
+        "citation": record.citation,
+        "paper": record.paper,
+        "files": [
+            {
+                "file": weights.file,
+                "hash": weights.hash,
+                "with_classifier": weights.include_top,
+                "alpha": weights.alpha,
+                "pixels": weights.size,
+            }
+            for weights in record.weights
+        ],
+    }
+
+
+def cuts(model: Model) -> list[dict[str, Any]]:
+    """The last layer of each resolution that is worth taking features from.
+
+    These are the ends of blocks, and places where branches come together.
+
+    Args:
+        model: takes one image.
+    """
+    ends = {_last_but_padding(model, block) for block in blocks(model)}
+    names = [
+        layer.name
+        for layer in model.layers
+        if (layer.name in ends or isinstance(layer, Add | Concatenate))
+        and len(layer.output.shape) == 4
+    ]
+    if not names:
+        return []
+    maps = model.feature_maps(*names)
+    last = {maps.strides[name]: name for name in names}  # the later replaces the earlier
+    return [
+        {"layer": name, "channels": maps.channels[name], "stride": stride}
+        for stride, name in sorted(last.items())
+    ]
+
+
+def _last_but_padding(model: Model, block: list[str]) -> str | None:
+    layers = [name for name in block if not isinstance(model.get_layer(name), ZeroPadding2D)]
+    return layers[-1] if layers else None
+
+
+def _takes_one_image(model: Model) -> bool:
+    try:
+        input_image(model)
+    except ValueError:
+        return False
+    return True
+
+
+def _preprocessing(model: Model) -> str | None:
+    known = preprocessing_of(model)
+    return None if known is None else f"{MODES_IN_WORDS[known[0]]} ({known[0]}), {known[1]}"

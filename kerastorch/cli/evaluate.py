@@ -1,0 +1,156 @@
+"""`kerastorch evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..applications.imagenet_utils import CLASSES, wordnet_ids
+from ..applications.registry import ModelRecord, application_in
+from ..engine import Model
+from ..evaluation import Evaluation, evaluate, in_folders, in_list, number_of_told_classes
+from .arguments import add_command, part, positive
+from .computing import WORKERS, add_computing_options, chosen_device, report_unreadable
+from .opening import model_options, open_named_model
+from .pictures import (
+    add_picture_options,
+    describe,
+    preprocessing_as_json,
+    preprocessing_for,
+)
+from .progress import progress
+from .scores import labels_for
+from .tables import new_table, print_json, print_table
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    command = add_command(
+        commands,
+        run,
+        "evaluate",
+        "say how often a classifier is right on pictures whose classes are known",
+        "kerastorch evaluate --data ILSVRC2012_val/ --model xception --crop 0.875",
+        model_options(),
+    )
+    command.add_argument(
+        "--data",
+        metavar="DIR",
+        required=True,
+        help="the pictures in a folder for each class, named as the class (n01440764), or, where "
+        "classes have no names, in their order; with --truth in any folders",
+    )
+    command.add_argument(
+        "--truth",
+        metavar="FILE",
+        help="a line for each picture: its name, and its class as a WordNet id, an index from 0 or "
+        "a label (Caffe's val.txt, Kaggle's LOC_val_solution.csv)",
+    )
+    command.add_argument("--labels", metavar="FILE", help="the classes, as `predict` takes them")
+    command.add_argument(
+        "--crop",
+        metavar="PART",
+        type=part,
+        help="see only the centre of each picture, in the input's proportions: a part of the "
+        "largest such rectangle, 0.875 say; by default all of it is squeezed into the input, as "
+        "Keras's load_img does",
+    )
+    command.add_argument(
+        "--pairs",
+        metavar="N",
+        type=positive,
+        default=10,
+        help="how many of the most confused pairs of classes to show (default 10)",
+    )
+    add_picture_options(command)
+    add_computing_options(command, workers=WORKERS)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Classifies pictures whose classes are known, and prints the accuracies."""
+    model = open_named_model(options)
+    preprocessing = preprocessing_for(model, options)
+    names = labels_for(model, options.labels) if options.labels else None
+    if options.truth:
+        truth = in_list(options.data, options.truth, model, names)
+    else:
+        truth = in_folders(options.data, model, names)
+    model.to(chosen_device(options))
+    with progress("Evaluating") as report:
+        result = evaluate(
+            model,
+            truth,
+            preprocessing=preprocessing,
+            crop=options.crop,
+            batch_size=options.batch,
+            workers=options.workers,
+            on_progress=report,
+        )
+    report_unreadable(result.unreadable)
+    labels = _distinct_labels(model, names)
+    record = _published_record(model)
+    if options.json:
+        recipe = {**preprocessing_as_json(preprocessing), "crop": options.crop}
+        print_json(
+            {"model": model.name, "preprocessing": recipe, **_as_json(result, labels, options)}
+        )
+        return
+    _print(result, labels, record, options)
+    print(describe(preprocessing, model, options))
+    if options.crop is not None:
+        print(
+            f"Of each picture the centre was seen: {options.crop:g} of its largest part that fits."
+        )
+
+
+def _distinct_labels(model: Model, names: list[str] | None) -> list[str]:
+    """A label for each class; with the WordNet id for ImageNet's, of which two are called alike."""
+    labels = names or labels_for(model, None)
+    if names is None and number_of_told_classes(model) == CLASSES:
+        return [f"{name} ({id_})" for name, id_ in zip(labels, wordnet_ids(), strict=True)]
+    return labels
+
+
+def _published_record(model: Model) -> ModelRecord | None:
+    """What is published of the model, if it is one of ImageNet's 1000 classes."""
+    record = application_in(model)
+    return record if number_of_told_classes(model) == CLASSES else None
+
+
+def _as_json(result: Evaluation, labels: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "pictures": result.pictures,
+        "top1": result.top1,
+        "top5": result.top5,
+        "confused": [
+            {"class": labels[own], "taken_for": labels[other], "pictures": count}
+            for own, other, count in result.confused(options.pairs)
+        ],
+        "unreadable": result.unreadable,
+    }
+
+
+def _print(
+    result: Evaluation,
+    labels: list[str],
+    record: ModelRecord | None,
+    options: argparse.Namespace,
+) -> None:
+    measured = {"top-1": result.top1, "top-5": result.top5}
+    published = {} if record is None else {"top-1": record.top1, "top-5": record.top5}
+    table = new_table("", ">measured", *([">published"] if published else []))
+    for name, accuracy in measured.items():
+        if accuracy is not None:
+            row = [f"{accuracy:.4f}"] + ([f"{published[name]:.3f}"] if published else [])
+            table.add_row(name, *row)
+    print_table(table)
+    passed = f"; {len(result.unreadable)} could not be read" if result.unreadable else ""
+    print(f"{result.pictures} pictures{passed}.")
+    pairs = result.confused(options.pairs)
+    if pairs:
+        print()
+        confused = new_table("class", "taken for", ">pictures", ">of")
+        sizes = result.confusion.sum(axis=1)
+        for own, other, count in pairs:
+            confused.add_row(labels[own], labels[other], str(count), str(sizes[own]))
+        print_table(confused)
+        print()
