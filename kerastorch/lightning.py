@@ -119,7 +119,7 @@ class Classifier(pl.LightningModule):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         self._step(batch, "test")
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Probabilities (batch, classes) in float32 or wider."""
         images = batch[0] if isinstance(batch, list | tuple) else batch
         return self._probabilities(self._logits(images))
