@@ -45,7 +45,9 @@ html_show_sphinx = False
 html_copy_source = False
 
 # The names of other packages, whose documentation is not at hand.
-nitpick_ignore_regex = [(r"py:.*", r"(torch|nn|PIL|numpy|np|collections|os|safetensors)\..*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(torch|nn|PIL|numpy|np|collections|os|pathlib|safetensors)\..*")
+]
 
 
 def setup(app):

@@ -45,7 +45,7 @@ def _family(records: list[ModelRecord]) -> str:
         + " in PyTorch's terms; in Keras's "
         + ", ".join(f"{{py:func}}`~kerastorch.applications.{r.keras_name}`" for r in records)
         + f". `preprocess_input` and `decode_predictions` are in {', '.join(modules)}.",
-        f"- Paper: <{first.paper}>",
+        f"- Paper: {first.citation} <{first.paper}>",
         f"- Licence of the weights: {first.weights_licence}",
         f"- Images: {' or '.join(sorted(pixels))} pixels, at least "
         f"{first.min_size} x {first.min_size}",

@@ -15,7 +15,16 @@ import kerastorch
 from tests.browser import open_browser
 from tests.installations import CHECKOUT
 
-PACKAGES = ("applications", "convert", "fine_tuning", "hub", "layers", "ops", "verification")
+PACKAGES = (
+    "applications",
+    "convert",
+    "embedding",
+    "fine_tuning",
+    "hub",
+    "layers",
+    "ops",
+    "verification",
+)
 
 LINKS = """() => [...document.querySelectorAll("a[href]")].map(a => a.href)"""
 ANCHORS = """() => [...document.querySelectorAll("[id]")].map(element => element.id)"""
