@@ -21,8 +21,8 @@ def lora_targets(
 ) -> str:
     """The layers for LoRA, as `target_modules` of PEFT's `LoraConfig` takes them.
 
-        config = LoraConfig(target_modules=lora_targets(model), r=8)
-        tuned = get_peft_model(model, config)
+        freeze(model)  # PEFT alone leaves batch normalisation its moving statistics
+        tuned = get_peft_model(model, LoraConfig(target_modules=lora_targets(model), r=8))
 
     They are the convolutions of images, but for depthwise and other grouped ones, the pointwise
     halves of separable ones, and dense layers on vectors. A layer with an activation of its own
