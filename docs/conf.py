@@ -27,6 +27,7 @@ napoleon_use_param = False  # Several names may share a line.
 napoleon_custom_sections = [("Attributes", "params_style")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False
 python_use_unqualified_type_names = True
 add_module_names = False
