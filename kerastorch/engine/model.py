@@ -145,6 +145,29 @@ class Functional(Layer):
         for step in plan.steps:
             call(step.key, step.arguments, step.outputs, step.training, step.options)
 
+    def _keep_steps(self, steps: Sequence[Step], outputs: Any) -> None:
+        """Goes on with some of the plan's steps, which may take other values than before.
+
+        Args:
+            steps: those that are kept, in order.
+            outputs: the structure of slots that the model gives from now on.
+        """
+        for key, nodes in self._calls.items():
+            module = self._modules[key]
+            if isinstance(module, Layer) and not isinstance(module, InputLayer):
+                module._nodes[:] = [node for node in module._nodes if node not in nodes]
+        sources = self._plan.sources
+        kept = [key for key, _ in sources] + [step.key for step in steps]
+        self._keys = {name: key for name, key in self._keys.items() if key in kept}
+        for key in self._modules.keys() - set(kept):
+            del self._modules[key]
+        self._plan = self._plan._replace(steps=tuple(steps), outputs=outputs)
+        self._link()
+        slots = {symbol: slot for slot, symbol in enumerate(self._symbols)}
+        nodes = [self._symbols[slot].node for _, slot in sources]
+        nodes += [self._symbols[step.outputs[0]].node for step in steps]
+        self._plan = make_plan(nodes, self._keys, self.input, self.output, slots, {})
+
     def _replace_child(self, key: str, module: nn.Module) -> None:
         """Lets models that are cut from now on use a module that has taken a layer's place."""
         name = next(name for name, layer_key in self._keys.items() if layer_key == key)

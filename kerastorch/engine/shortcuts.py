@@ -36,7 +36,7 @@ class Shortcuts:
     def options(self, step: Step, module: nn.Module) -> dict[str, Any]:
         """The arguments that tell a module's `forward` what to leave out."""
         taken = flatten(list(step.arguments))
-        if _may_look(module):
+        if may_look(module):
             self._own.difference_update(taken)
             return {}
         options: dict[str, Any] = {}
@@ -58,7 +58,7 @@ class Shortcuts:
         if step.taker is None or not module.takes_postpone:
             return False
         taker = self._children[step.taker]
-        return not _may_look(taker) and taker.takes_margins
+        return not may_look(taker) and taker.takes_margins
 
 
 def runs_eagerly() -> bool:
@@ -79,7 +79,7 @@ def nobody_watches() -> bool:
     )
 
 
-def _may_look(module: nn.Module) -> bool:
+def may_look(module: nn.Module) -> bool:
     """Whether somebody may see, in or around this module, what it takes and gives."""
     is_own = isinstance(module, Layer) and type(module).__module__.startswith("kerastorch.")
     return not is_own or "forward" in vars(module) or _has_hooks(module)

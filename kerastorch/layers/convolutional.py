@@ -189,14 +189,28 @@ class _Convolution(Layer):
 
 
 class _Convolution2D(_Convolution):
-    """The convolutions that also take margins of zeros that a layer before has left to them."""
+    """The convolutions that also take margins of zeros that a layer before has left to them.
+
+    Attributes:
+        margins: what an optimised model has always left to this layer.
+    """
+
+    margins: Margins | None = None
 
     @property
     def takes_margins(self) -> bool:
-        return self.padding == "valid"
+        return self.padding == "valid" and self.margins is None
 
     def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
-        return activate(self.activation, self.convolve(x, margins), self.data_format)
+        y = self.convolve(x, self.margins if margins is None else margins)
+        return activate(self.activation, y, self.data_format)
+
+    def _output_sizes(self, sizes: Shape) -> Shape:
+        if self.margins is not None:
+            sizes = tuple(
+                size and size + sum(ends) for size, ends in zip(sizes, self.margins, strict=True)
+            )
+        return super()._output_sizes(sizes)
 
 
 class Conv1D(_Convolution):

@@ -1,0 +1,212 @@
+"""Optimised copies compute what their models compute."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import kerastorch
+from kerastorch import layers
+from kerastorch.optimization import optimize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SIZE = 96
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+
+
+def randomize(model):
+    """Gives every batch normalisation statistics and weights that show."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.2)
+            module.running_var.uniform_(0.5, 2)
+            for parameter in module.parameters():
+                parameter.data.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def differ_by(given, expected):
+    return ((given - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("name", kerastorch.list_models())
+def test_applications(name):
+    model = randomize(kerastorch.create_model(name, input_shape=(SIZE, SIZE, 3), classes=7))
+    images = torch.randn(2, 3, SIZE, SIZE)
+    for dtype in (torch.float32, torch.float64):
+        model = model.to(dtype)
+        optimized = optimize(model)
+        for memory_format in (torch.contiguous_format, torch.channels_last):
+            x = images.to(dtype, memory_format=memory_format)
+            with torch.inference_mode():
+                expected, given = model(x), optimized(x)
+            assert given.dtype == dtype
+            assert differ_by(given, expected) <= TOLERANCE[dtype]
+
+
+def test_the_original_is_left_alone_and_layers_keep_their_names():
+    model = randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
+    before = copy.deepcopy(model.state_dict())
+    optimized = optimize(model)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in optimized.modules())
+    assert {layer.name for layer in optimized.layers} < {layer.name for layer in model.layers}
+    assert optimized.get_layer("conv_pw_3").bias is not None
+    assert not any(parameter.requires_grad for parameter in optimized.parameters())
+    assert not optimized.training
+    x = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        maps = optimized.feature_maps("conv_pw_3", "conv_pw_11")(x)
+        expected = model.feature_maps("conv_pw_3_relu", "conv_pw_11_relu")(x)
+    for given, wanted in zip(maps.values(), expected.values(), strict=True):
+        assert differ_by(given, wanted) <= 1e-5
+
+
+def small_model(*parts, output=None):
+    """A model of layers one after another; `output` gives its outputs from the values of all."""
+    values = [layers.Input((9, 11, 3))]
+    for part in parts:
+        values.append(part(values[-1]))
+    return randomize(kerastorch.Model(values[0], output(values) if output else values[-1]))
+
+
+def kinds(model):
+    return [type(layer).__name__ for layer in model.layers[1:]]
+
+
+def shared():
+    layer = layers.Conv2D(3, 3, padding="same", name="shared")
+    return [layer, layers.BatchNormalization(), layer, layers.BatchNormalization()]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        pytest.param(
+            lambda: small_model(
+                layers.ZeroPadding2D(((0, 1), (2, 1))),
+                layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2),
+                layers.BatchNormalization(scale=False),
+                layers.ReLU(6),
+                layers.Dropout(0.5),
+            ),
+            ["DepthwiseConv2D"],
+            id="all",
+        ),
+        pytest.param(
+            lambda: small_model(
+                layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization()
+            ),
+            ["Conv2D", "BatchNormalization"],
+            id="an activation between",
+        ),
+        pytest.param(
+            lambda: small_model(
+                layers.Conv2D(4, 3),
+                layers.BatchNormalization(),
+                output=lambda values: [values[1], values[2]],
+            ),
+            ["Conv2D", "BatchNormalization"],
+            id="the value between is an output",
+        ),
+        pytest.param(
+            lambda: small_model(
+                layers.Conv2D(3, 3, padding="same"),
+                layers.BatchNormalization(),
+                output=lambda values: layers.Add()([values[1], values[2]]),
+            ),
+            ["Conv2D", "BatchNormalization", "Add"],
+            id="another layer takes the value between",
+        ),
+        pytest.param(
+            lambda: small_model(*shared()),
+            ["Conv2D", "BatchNormalization", "BatchNormalization"],
+            id="called twice",
+        ),
+        pytest.param(
+            lambda: small_model(layers.Conv2D(4, 3), layers.BatchNormalization(axis=1)),
+            ["Conv2D", "BatchNormalization"],
+            id="rows are normalised",
+        ),
+        pytest.param(
+            lambda: small_model(layers.Conv2D(4, 3), layers.ReLU(2), layers.ReLU(negative_slope=1)),
+            ["Conv2D", "ReLU", "ReLU"],
+            id="activations without a name",
+        ),
+        pytest.param(
+            lambda: small_model(
+                layers.Flatten(), layers.Dense(4), layers.BatchNormalization(), layers.Softmax()
+            ),
+            ["Flatten", "Dense", "Softmax"],
+            id="dense",
+        ),
+        pytest.param(
+            lambda: small_model(layers.ZeroPadding2D(1), layers.Conv2D(4, 3, padding="same")),
+            ["ZeroPadding2D", "Conv2D"],
+            id="padded twice",
+        ),
+        pytest.param(lambda: small_model(layers.Dropout(0.5)), [], id="nothing is left"),
+    ],
+)
+def test_small_models(model, expected):
+    model = model().double()
+    optimized = optimize(model)
+    assert kinds(optimized) == expected
+    assert optimized.output_shape == model.output_shape
+    x = torch.randn(2, 3, 9, 11, dtype=torch.float64)
+    with torch.inference_mode():
+        given, wanted = optimized(x), model(x)
+    if not isinstance(given, list):
+        given, wanted = [given], [wanted]
+    for one, other in zip(given, wanted, strict=True):
+        assert differ_by(one, other) <= 1e-12
+
+
+class Doubled(layers.Conv2D):
+    """A user's own layer."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_layers_of_users_and_watched_ones_are_left_alone():
+    model = small_model(Doubled(4, 3), layers.BatchNormalization(), layers.ReLU()).double()
+    optimized = optimize(model)
+    assert kinds(optimized) == ["Doubled", "BatchNormalization", "ReLU"]
+    x = torch.randn(2, 3, 9, 11, dtype=torch.float64)
+    with torch.inference_mode():
+        assert differ_by(optimized(x), model(x)) <= 1e-12
+    watched = small_model(layers.Conv2D(4, 3), layers.BatchNormalization())
+    watched.layers[1].register_forward_hook(lambda *_: None)
+    assert kinds(optimize(watched)) == ["Conv2D", "BatchNormalization"]
+
+
+def test_models_within_are_optimised_too():
+    base = kerastorch.create_model("mobilenet", alpha=0.25, include_top=False, pooling="avg")
+    image = layers.Input((64, 64, 3))
+    model = randomize(kerastorch.Model(image, layers.Dense(3)(base(image)))).double()
+    optimized = optimize(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in optimized.modules())
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.inference_mode():
+        assert differ_by(optimized(x), model(x)) <= 1e-12
+
+
+def test_what_is_asked_to_be_random_stays_random():
+    image = layers.Input((8, 8, 3))
+    model = kerastorch.Model(image, layers.Dropout(0.5)(image, training=True)).eval()
+    optimized = optimize(model)
+    x = torch.ones(1, 3, 8, 8)
+    assert (optimized(x) == 0).any()
+
+
+def test_optimised_models_are_plain_modules():
+    model = optimize(randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=3)))
+    x = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model(x)
+        assert torch.equal(copy.deepcopy(model)(x), expected)
+        exported = torch.export.export(model, (x,)).module()
+        assert differ_by(exported(x), expected) <= 1e-5
