@@ -44,6 +44,7 @@ html_favicon = "_static/favicon.svg"
 html_domain_indices = False
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # It asks for pages, which browsers refuse to a page from a disk.
 
 # The names of other packages, whose documentation is not at hand.
 nitpick_ignore_regex = [

@@ -67,8 +67,9 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, address):
+def page(browser, site, address):
     """A page of the browser; in the end nothing may have failed, nor come from elsewhere."""
+    here = address, site.as_uri()
     page, wrong = browser.new_page(), []
     page.on("console", lambda message: wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -76,7 +77,7 @@ def page(browser, address):
         "requestfailed", lambda r: r.failure == GONE_ON or wrong.append(f"{r.url}: {r.failure}")
     )
     page.on("response", lambda r: r.status < 400 or wrong.append(f"{r.url}: {r.status}"))
-    page.on("request", lambda r: r.url.startswith(address) or wrong.append(r.url))
+    page.on("request", lambda r: r.url.startswith(here) or wrong.append(r.url))
     yield page
     page.close()
     assert not wrong
@@ -108,8 +109,9 @@ def test_all_pages_open_and_all_links_lead_somewhere(page, site, address):
     assert {url.removeprefix(f"{address}/") for url in anchors} == written
 
 
-def test_the_search_finds_pages(page, address):
-    page.goto(f"{address}/index.html")
+@pytest.mark.parametrize("from_disk", [False, True])
+def test_the_search_finds_pages(page, site, address, from_disk):
+    page.goto(f"{site.as_uri() if from_disk else address}/index.html")
     page.locator("input.sidebar-search").fill("layer_decay")
     page.keyboard.press("Enter")
     found = page.locator("#search-results li a")
