@@ -1,9 +1,11 @@
 """Fine-tuning classifiers in Lightning (`pip install 'kerastorch[lightning]'`).
 
-model = kerastorch.create_model("inception_v3", pretrained=True, classes=200)
-recipe = HeadFirst(until="avg_pool", epochs=5, since="mixed8")
-trainer = lightning.Trainer(max_epochs=20, callbacks=[recipe])
-trainer.fit(Classifier(model), training_data, validation_data)
+    model = kerastorch.create_model("inception_v3", pretrained=True, classes=200)
+    recipe = HeadFirst(until="avg_pool", epochs=5, since="mixed8")
+    trainer = lightning.Trainer(max_epochs=20, callbacks=[recipe])
+    trainer.fit(Classifier(model), training_data, validation_data)
+
+`Classifier` is the LightningModule, `HeadFirst` a callback: first the new head, then more layers.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from torch.optim import Optimizer
 
 try:
     import lightning.pytorch as pl
+    from lightning.pytorch.callbacks import StochasticWeightAveraging
     from torchmetrics import Accuracy, MetricCollection
 except ImportError as error:
     raise ImportError(
@@ -32,6 +35,7 @@ from .convert.config import model_config, model_from_config, to_json
 from .engine import Model
 from .fine_tuning import freeze, parameter_groups, unfreeze
 from .fine_tuning.selection import LayerName
+from .layers import BatchNormalization
 from .scores import final_activation, logits, number_of_classes
 
 TASKS = ("multiclass", "binary", "multilabel")
@@ -173,6 +177,13 @@ class Classifier(pl.LightningModule):
                 "Trainer(sync_batchnorm=True) puts torch's batch normalisation in the place of "
                 "Keras's. Leave it out, and set `synchronized = True` on those layers."
             )
+        if any(isinstance(c, StochasticWeightAveraging) for c in self.trainer.callbacks) and any(
+            isinstance(m, BatchNormalization) and not m.trainable for m in self.model.modules()
+        ):
+            raise ValueError(
+                "StochasticWeightAveraging takes the moving statistics from frozen batch "
+                "normalisation. WeightAveraging keeps them."
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         try:
@@ -204,6 +215,10 @@ class HeadFirst(pl.Callback):
     For some epochs the layers up to `until` are frozen and an optimizer trains the rest. Then those
     from `since` on are thawed and go on with another optimizer. Both take the place of what
     `configure_optimizers` gives. A checkpoint of either phase resumes in it.
+
+    Averages of weights leave what is frozen to the bit where they move by differences, as
+    `WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(0.999))` does, with the function of
+    `torch.optim.swa_utils`; the sums of `EMAWeightAveraging` round.
 
     It is for a LightningModule whose `model` is a `kerastorch.Model`, as `Classifier` is, on one
     device or under DDP.

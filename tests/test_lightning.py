@@ -9,8 +9,13 @@ from functools import partial
 import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from lightning.pytorch.callbacks import (
+    LearningRateMonitor,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
 import kerastorch
@@ -366,6 +371,32 @@ def test_averages_of_torch_do_so_too(average):
         averaged.update_parameters(model)
     averaged.train()(images)
     assert equal(averaged.module.state_dict(), before) == FROZEN
+
+
+def test_update_bn_takes_the_mean_of_all_batches_but_where_frozen():
+    model, data = make_model(), make_data(16)
+    with torch.no_grad():
+        model.norm1.running_var.uniform_(0.1, 3)
+    kerastorch.freeze(model, until="relu1")
+    before, twin = copy.deepcopy(model.state_dict()), copy.deepcopy(model)
+    update_bn(data, model)
+    assert equal(model.state_dict(), before) >= FROZEN
+    twin.norm2.momentum = 1.0  # gives those of the last batch
+    of_batches = []
+    for images, _ in data:
+        twin.train()(images)
+        of_batches.append(twin.norm2.running_var.clone())
+    torch.testing.assert_close(model.norm2.running_var, torch.stack(of_batches).mean(0))
+    assert model.norm2.num_batches_tracked == len(data) == 2
+    assert model.norm2.momentum == pytest.approx(0.01)
+
+
+def test_what_would_reset_frozen_statistics_is_refused():
+    data = make_data()
+    averaging = partial(StochasticWeightAveraging, 1e-3, swa_epoch_start=1)
+    make_trainer(2, averaging()).fit(Classifier(make_model()), data)
+    with pytest.raises(ValueError, match="WeightAveraging keeps them"):
+        make_trainer(2, head_first(), averaging()).fit(Classifier(make_model()), data)
 
 
 # The examples

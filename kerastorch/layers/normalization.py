@@ -155,6 +155,11 @@ class _BatchNorm(BatchNormalization):
         if self.bias is not None:
             fill_(self.bias, self.beta_initializer, size)
 
+    def reset_running_stats(self) -> None:
+        """Also for `torch.optim.swa_utils.update_bn`, which leaves a frozen layer as it is."""
+        if self.trainable:
+            super().reset_running_stats()
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": 1 - self.momentum}
 
@@ -172,11 +177,14 @@ class _BatchNorm(BatchNormalization):
 
     def _normalize_by_batch(self, x: Tensor) -> Tensor:
         self.num_batches_tracked.add_(1)
+        momentum = self.momentum
+        if momentum is None:  # as torch: for the mean of all batches so far
+            momentum = 1 / self.num_batches_tracked.item()
         if self.synchronized and dist.is_available() and dist.is_initialized():
-            return self._normalize_by_all_batches(x)
+            return self._normalize_by_all_batches(x, momentum)
         # torch's update takes the unbiased variance n / (n - 1) * var; Keras's takes var itself.
         n = x.numel() // x.shape[1]
-        kept = 1 - self.momentum
+        kept = 1 - momentum
         updated = (
             self.running_var.clone()
         )  # editing the buffer itself would break compiled training
@@ -187,7 +195,7 @@ class _BatchNorm(BatchNormalization):
             self.running_mean,
             updated,
             True,
-            self.momentum,
+            momentum,
             self.eps,
             torch.backends.cudnn.enabled,
         )
@@ -199,7 +207,7 @@ class _BatchNorm(BatchNormalization):
                 self.running_var.copy_(biased)
         return y
 
-    def _normalize_by_all_batches(self, x: Tensor) -> Tensor:
+    def _normalize_by_all_batches(self, x: Tensor, momentum: float) -> Tensor:
         """Normalises by the statistics of all processes' batches together."""
         axes = [axis for axis in range(x.ndim) if axis != 1]
         size = x.new_tensor([x.numel() // x.shape[1]])
@@ -210,8 +218,8 @@ class _BatchNorm(BatchNormalization):
         centered = x - mean.view(shape)
         variance = _SumOverProcesses.apply(centered.square().sum(axes)) / count
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance, self.momentum)
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance, momentum)
         y = centered * torch.rsqrt(variance + self.eps).view(shape)
         if self.weight is not None:
             y = y * self.weight.view(shape)
