@@ -6,14 +6,16 @@ from typing import Any
 
 from .applications.registry import ModelRecord, application_in
 from .applications.transforms import MODES_IN_WORDS, preprocessing_of
-from .engine import Model
+from .engine import Layer, Model
 from .engine.blocks import blocks
-from .engine.images import input_image
 from .layers import Add, Concatenate, ZeroPadding2D
 
 
 def card(model: Model) -> dict[str, Any]:
     """What is known of a model, as plain data.
+
+    Where most of it is nested in it, as in fine-tuned models, blocks and cuts are those of the
+    nested model.
 
     Args:
         model: also one on the meta device, since nothing is computed.
@@ -22,10 +24,12 @@ def card(model: Model) -> dict[str, Any]:
         `name`; `application`, the name of the built-in model that it is or has in it; `input_shape`
         and `output_shape` in Keras's layout; `layers`, `parameters`, `trainable_parameters` and
         `bytes`; `preprocessing`, how pixels are prepared, in words; `cuts`, the layers worth taking
-        features from, each with its `channels` and its `stride` in pixels; and `blocks`, the names
-        of the layers in each. What is not known is None, or empty.
+        features from, each with its `channels` and its `stride` in pixels; `blocks`, the names of
+        the layers in each; and `inside`, the name of the model whose they are. What is not known is
+        None, or empty.
     """
     record = application_in(model)
+    body = _body(model)
     return {
         "name": model.name,
         "application": None if record is None else record.name,
@@ -36,8 +40,8 @@ def card(model: Model) -> dict[str, Any]:
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "bytes": sum(t.numel() * t.element_size() for t in model.state_dict().values()),
         "preprocessing": _preprocessing(model),
-        "cuts": cuts(model) if _takes_one_image(model) else [],
-        "blocks": blocks(model) if _takes_one_image(model) else [],
+        "inside": body.name,
+        **_cuts_and_blocks(body),
     }
 
 
@@ -74,13 +78,18 @@ def cuts(model: Model) -> list[dict[str, Any]]:
 
     Args:
         model: takes one image.
+
+    Raises:
+        ValueError: it takes other inputs, or has modules of torch, of which nobody knows what other
+            sizes give.
     """
     ends = {_last_but_padding(model, block) for block in blocks(model)}
     names = [
         layer.name
         for layer in model.layers
-        if (layer.name in ends or isinstance(layer, Add | Concatenate))
-        and len(layer.output.shape) == 4
+        if isinstance(layer, Layer)
+        and (layer.name in ends or isinstance(layer, Add | Concatenate))
+        and len(getattr(layer.output, "shape", ())) == 4  # a nested model's is a list
     ]
     if not names:
         return []
@@ -97,12 +106,19 @@ def _last_but_padding(model: Model, block: list[str]) -> str | None:
     return layers[-1] if layers else None
 
 
-def _takes_one_image(model: Model) -> bool:
+def _body(model: Model) -> Model:
+    """The model, or what most of it is nested in."""
+    for layer in model.layers:
+        if isinstance(layer, Model) and layer.count_params() > model.count_params() / 2:
+            return _body(layer)
+    return model
+
+
+def _cuts_and_blocks(model: Model) -> dict[str, list]:
     try:
-        input_image(model)
-    except ValueError:
-        return False
-    return True
+        return {"cuts": cuts(model), "blocks": blocks(model)}
+    except ValueError:  # not one image, or modules that do not say what other sizes give
+        return {"cuts": [], "blocks": []}
 
 
 def _preprocessing(model: Model) -> str | None:

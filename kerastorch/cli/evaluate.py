@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> None:
         return
     _print(result, labels, record, options)
     print(describe(preprocessing, model, options))
+    if options.truth is None and names is None and number_of_told_classes(model) != CLASSES:
+        print("The folders stand for the classes in the order of their names, as in Keras.")
     if options.crop is not None:
         print(
             f"Of each picture the centre was seen: {options.crop:g} of its largest part that fits."
@@ -111,9 +113,9 @@ def _distinct_labels(model: Model, names: list[str] | None) -> list[str]:
 
 
 def _published_record(model: Model) -> ModelRecord | None:
-    """What is published of the model, if it is one of ImageNet's 1000 classes."""
+    """The record of the built-in model that this is, whose accuracies are published."""
     record = application_in(model)
-    return record if number_of_told_classes(model) == CLASSES else None
+    return record if record is not None and model.count_params() == record.params else None
 
 
 def _as_json(result: Evaluation, labels: list[str], options: argparse.Namespace) -> dict[str, Any]:

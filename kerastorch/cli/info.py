@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> None:
         rows.add_row(name, value)
     print_table(rows)
     if known["cuts"]:
-        print("\nLayers to take features from, the last of each resolution:\n")
+        inside = "" if known["inside"] == known["name"] else f" in {known['inside']}"
+        print(f"\nLayers{inside} to take features from, the last of each resolution:\n")
         cuts = new_table("layer", ">channels", ">stride")
         for cut in known["cuts"]:
             cuts.add_row(cut["layer"], str(cut["channels"]), str(cut["stride"]))

@@ -33,7 +33,7 @@ CLASSES = 5  # of each
 # Inches.
 PHOTO = 2.7, 2.0
 BARS = 2.5, 1.9
-GAP, MARGIN, CAPTION = 0.25, 0.45, 0.32
+GAP, MARGIN, CAPTION = 0.25, 0.35, 0.3
 
 PIXELS = 900  # of a photograph's longer side, at most
 INK, GREY, PAPER, TRACK = "#1d2433", "#7b8494", "#f3f5f8", "#e8ebf0"
@@ -101,13 +101,8 @@ def _pictures(
         return [photo]
     like = next(model.parameters())
     x = preprocessing([picture]).to(like)
-    (heat,) = grad_cam(model, x, cam_layer, [_logit(prediction.best[0], model)])
+    (heat,) = grad_cam(model, x, cam_layer, [prediction.best[0].index])
     return [photo, overlay(photo, heat)]
-
-
-def _logit(best: Best, model: Model) -> int:
-    """Which of the model's outputs speaks for a class."""
-    return min(best.index, model.output_shape[1] - 1)
 
 
 def _draw_card(

@@ -10,7 +10,7 @@ from ..applications.transforms import Preprocessing
 from ..cam import find_layer
 from ..engine import Model
 from ..picture_files import PictureBatches, outputs_for, read_batches, shown
-from ..scores import probabilities
+from ..scores import number_of_classes, probabilities
 from .arguments import add_command, positive
 from .computing import add_computing_options, chosen_device, report_unreadable
 from .opening import add_model_or_file, open_model, weights_options
@@ -88,6 +88,8 @@ def run(options: argparse.Namespace) -> None:
     preprocessing = preprocessing_for(model, options)
     if options.cam:
         find_layer(model, options.cam)  # or it raises, before anything is computed
+        if number_of_classes(model) == 1:
+            raise ValueError(f"--cam needs a score for each class; {model.name} gives a single one")
     labels = labels_for(model, options.labels)
     model.to(chosen_device(options))
 
