@@ -25,7 +25,20 @@ from tests.photographs import PHOTOGRAPHS, photograph
 
 PICTURES, BATCH = 500, 8
 BROKEN = {"3/broken.jpg": "not a picture in a format that Pillow reads"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 SETTINGS = ["--batch", str(BATCH), "--size", "64", "64", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """PyTorch computes on one thread, here and in the processes of these tests.
+
+    The last bits depend on how many there are, and several wait for each other on a busy machine.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +97,9 @@ def command(folder, output):
 def kill_at(folder, output, parts):
     """Embeds in a process that is killed when it has written so many parts."""
     place = folder / f"{output.name}.parts"
-    process = subprocess.Popen(command(folder, output), cwd=folder, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(folder, output), cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None and len(list(place.glob("*.npz"))) < parts:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -98,7 +113,9 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_file(folder, uninterru
     for parts in moments:
         assert kill_at(folder, output, parts) == -signal.SIGKILL
         assert not output.exists()
-    result = subprocess.run(command(folder, output), cwd=folder, capture_output=True, text=True)
+    result = subprocess.run(
+        command(folder, output), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert result.returncode == 0
     assert f"{output}: {PICTURES} pictures, 256 features each, " in result.stdout
     resumed = int(result.stdout.split("each, ")[1].split()[0])
