@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .applications.registry import ModelRecord, application_in
+from .applications.recognition import application_in
+from .applications.registry import ModelRecord
 from .applications.transforms import MODES_IN_WORDS, preprocessing_of
 from .engine import Layer, Model
 from .engine.blocks import blocks

@@ -13,6 +13,7 @@ from torchvision.datasets import ImageFolder
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
+from kerastorch.applications.recognition import application_in
 from kerastorch.applications.registry import get_record
 from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing, augmented
 from kerastorch.preprocessing.image import INTERPOLATIONS, img_to_array, load_img
@@ -192,6 +193,37 @@ def test_layers_of_the_model_itself_come_first():
     )
     assert of_model(model) == ("none", (64, 64))
     assert of_model(model, mode="tf") == ("tf", (64, 64))
+
+
+def test_arithmetic_of_the_model_itself_comes_first_too():
+    image = layers.Input((64, 64, 3))
+    base = kerastorch.applications.MobileNet(
+        weights=None, include_top=False, input_shape=(64, 64, 3), alpha=0.25
+    )
+    assert of_model(kerastorch.Model(image, base(image / 127.5 - 1))) == ("none", (64, 64))
+    front = kerastorch.Sequential([layers.Input((64, 64, 3)), layers.Rescaling(1 / 255)])
+    assert of_model(kerastorch.Model(image, base(front(image)))) == ("none", (64, 64))
+    behind = kerastorch.Model(image, base(image) * 2)
+    assert of_model(behind) == ("tf", (64, 64))
+
+
+FLAT = ["densenet169", "inception_v3", "mobilenet_v2", "nasnet_mobile", "resnet101", "vgg16"]
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_flat_models_in_files_are_told_by_their_layers(name, tmp_path):
+    """As a new head on `base.output` makes them: nothing in the file says what they began as."""
+    record = get_record(name)
+    options = {"alpha": 0.35} if name == "mobilenet_v2" else {}
+    base = record.constructor(
+        weights=None, include_top=False, input_shape=(96, 96, 3), name="base", **options
+    )
+    pooled = layers.GlobalAveragePooling2D()(base.output)
+    model = kerastorch.Model(base.input, layers.Dense(3)(pooled), name="mine")
+    model.save(tmp_path / "flat.keras")
+    opened = kerastorch.load_model(tmp_path / "flat.keras")
+    assert application_in(opened) is record
+    assert of_model(opened) == (record.preprocessing, (96, 96))
 
 
 def test_what_is_not_known_is_asked_for(base):

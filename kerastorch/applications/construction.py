@@ -17,7 +17,8 @@ from ..config import image_data_format
 from ..engine import Model, Symbol
 from ..layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
 from .imagenet_utils import CLASSES
-from .registry import get_record, mark_application
+from .recognition import mark_application
+from .registry import get_record
 
 
 def channel_axis(last=-1):

@@ -2,11 +2,9 @@
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..engine import Model
 from .published import PublishedWeights
 
 
@@ -178,32 +176,6 @@ def get_record(name: str) -> ModelRecord:
         f"no model is named {name!r}; "
         + (f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_RECORDS)}")
     )
-
-
-def mark_application(model: Model, name: str) -> None:
-    """Notes on the first layer with weights, which takes the pixels, whose layer it is.
-
-    So the application is also known in models that are made of this one.
-    """
-    first = next(layer for layer in model.layers if any(True for _ in layer.parameters()))
-    first._application = name
-
-
-def application_in(model: Model) -> ModelRecord | None:
-    """The application that `model` is, or that is in it; None if there is none, or several.
-
-    In models from files it is told by their names.
-    """
-    marks = {module.__dict__.get("_application") for module in model.modules()} - {None}
-    if marks:
-        return get_record(marks.pop()) if len(marks) == 1 else None
-    names = [model.name, *(layer.name for layer in model.layers if isinstance(layer, Model))]
-    for name in names:
-        try:
-            return get_record(re.sub(r"_\d.*", "", name))  # Keras names a mobilenetv2_1.00_224
-        except ValueError:
-            continue
-    return None
 
 
 def _key(name: str) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..engine import Model
+from ..engine import Model, Operation
 from ..engine.images import input_image
 from ..engine.layout import join_shape
+from ..layers import Normalization, Rescaling
 from ..preprocessing.image import INTERPOLATIONS, convert_img, img_to_array, resize_img
 from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD
 from .input_channels import normalize
-from .registry import ModelRecord, application_in
+from .recognition import application_in
+from .registry import ModelRecord
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -191,19 +193,27 @@ def _resized_by_pillow(x: torch.Tensor, size: tuple[int, int], interpolation: st
 def preprocessing_of(model: Model) -> tuple[str, str] | None:
     """The mode of `Preprocessing` that a model's pictures need, and why; None if that is unknown.
 
-    It is `"none"` where the model has layers of its own for it, else that of the application that
-    it is or has in it.
+    It is `"none"` where the model does it itself, by a Rescaling, a Normalization or by arithmetic
+    in front of its first weights; else that of the application that it is or has in it.
     """
-    inside = [layer.name for layer in model.layers if type(layer).__name__ in _PREPROCESSING_LAYERS]
-    if inside:
-        return "none", f"as the model's own layer {inside[0]} does it"
+    for layer in _without_models(model):
+        if isinstance(layer, Rescaling | Normalization | Operation):
+            return "none", f"as the model's own layer {layer.name} does it"
+        if any(True for _ in layer.parameters()):
+            break
     record = application_in(model)
     if record is not None:
         return record.preprocessing, f"as {record.keras_name} was trained with"
     return None
 
 
-_PREPROCESSING_LAYERS = ("Rescaling", "Normalization")
+def _without_models(model: Model) -> Iterator[torch.nn.Module]:
+    """What a model runs in Keras's order, with what runs in models within in their places."""
+    for layer in model.operations:
+        if isinstance(layer, Model):
+            yield from _without_models(layer)
+        else:
+            yield layer
 
 
 def transforms(

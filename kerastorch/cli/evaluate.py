@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from ..applications.imagenet_utils import CLASSES, wordnet_ids
-from ..applications.registry import ModelRecord, application_in
+from ..applications.recognition import application_in
+from ..applications.registry import ModelRecord
 from ..engine import Model
 from ..evaluation import Evaluation, evaluate, in_folders, in_list, number_of_told_classes
 from .arguments import add_command, part, positive

@@ -61,7 +61,7 @@ class Layer(nn.Module):
     _class_in_keras: str | None = None
     _weight_order: Any = None
     _source: dict[str, Any] | None = None
-    _application: str | None = None  # whose first layer this is; see `mark_application`
+    _application: str | None = None  # whose first layer this is; see `applications.recognition`
 
     _name: str | None = None
     _trainable = True

@@ -1,0 +1,68 @@
+"""Which application a model is, or has in it."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import torch
+
+from ..config import data_format_scope
+from ..engine import Model
+from .registry import ModelRecord, get_record, list_models
+
+
+def mark_application(model: Model, name: str) -> None:
+    """Notes on the first layer with weights, which takes the pixels, whose layer it is.
+
+    So the application is also known in models that are made of this one.
+    """
+    first = next(layer for layer in model.layers if any(True for _ in layer.parameters()))
+    first._application = name
+
+
+def application_in(model: Model) -> ModelRecord | None:
+    """The application that `model` is, or that is in it; None if there is none, or several.
+
+    In models from files it is told by their names, or by the names and weights of their layers.
+    """
+    marks = {module.__dict__.get("_application") for module in model.modules()} - {None}
+    if marks:
+        return get_record(marks.pop()) if len(marks) == 1 else None
+    models = [part for part in model.modules() if isinstance(part, Model)]
+    return _by_name(models) or _by_layers(models)
+
+
+def _by_name(models: list[Model]) -> ModelRecord | None:
+    for model in models:
+        try:
+            return get_record(re.sub(r"_\d.*", "", model.name))  # as in mobilenetv2_1.00_224
+        except ValueError:
+            continue
+    return None
+
+
+def _by_layers(models: list[Model]) -> ModelRecord | None:
+    """The largest application all of whose layers with weights, but its classifier, are there."""
+    for model in models:
+        found = [name for name, weights in _all_weights().items() if weights <= _weights(model)]
+        if found:
+            return get_record(max(found, key=lambda name: len(_all_weights()[name])))
+    return None
+
+
+@functools.cache
+def _all_weights() -> dict[str, frozenset]:
+    """What `_weights` gives of each application. It takes a second to find out."""
+    with torch.device("meta"), data_format_scope("channels_last"):
+        return {
+            name: _weights(get_record(name).constructor(include_top=False, weights=None))
+            for name in list_models()
+        }
+
+
+def _weights(model: Model) -> frozenset:
+    """The layers' weights: their names and, but for the widths, which may vary, their shapes."""
+    return frozenset(
+        (key, tuple(parameter.shape[2:])) for key, parameter in model.named_parameters()
+    )
