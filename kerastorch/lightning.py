@@ -96,7 +96,7 @@ class Classifier(pl.LightningModule):
         self.layer_decay = layer_decay
         self.label_smoothing = label_smoothing
         self.save_hyperparameters(ignore="model")
-        self.metrics = nn.ModuleDict(
+        self.metrics = nn.ModuleDict(  # which takes no key "train", the name of a method
             {f"of_{stage}": self.make_metrics(f"{stage}_") for stage in ("train", "val", "test")}
         )
 

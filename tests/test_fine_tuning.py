@@ -146,6 +146,13 @@ def test_blocks_are_those_of_the_papers():
     assert ends("mobilenet_v2")[-3:] == ["block_14_add", "block_15_add", "out_relu"]
 
 
+def test_outputs_on_the_way_do_not_join_blocks():
+    with torch.device("meta"):
+        base = kerastorch.create_model("resnet50", include_top=False)
+    features = base.feature_maps("conv2_block3_out", "conv4_block6_out", "conv5_block3_out")
+    assert blocks(features.body) == blocks(base)
+
+
 def test_blocks_are_of_models_of_one_image():
     vector = layers.Input((4,))
     with pytest.raises(ValueError, match="one image as input"):
