@@ -6,7 +6,7 @@
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 
 `import kerastorch` costs little more than `import torch`: what needs torchvision or PIL loads
-when used, and so do `diff` and `verify`.
+when used, and so do `diff`, `optimize` and `verify`.
 """
 
 from pathlib import Path as _Path
@@ -95,6 +95,7 @@ __all__ = [
     "load_model",
     "models",
     "ops",
+    "optimize",
     "preprocessing",
     "register_layer",
     "save_model",
@@ -110,4 +111,8 @@ def __getattr__(name: str) -> _Any:
         from . import verification
 
         return getattr(verification, name)
+    if name == "optimize":
+        from .optimization import optimize
+
+        return optimize
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

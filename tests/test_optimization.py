@@ -1,6 +1,8 @@
 """Optimised copies compute what their models compute."""
 
 import copy
+import pickle
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 import kerastorch
 from kerastorch import layers
 from kerastorch.optimization import optimize
+from kerastorch.optimization.backends import compiler, onnx
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -210,3 +213,93 @@ def test_optimised_models_are_plain_modules():
         assert torch.equal(copy.deepcopy(model)(x), expected)
         exported = torch.export.export(model, (x,)).module()
         assert differ_by(exported(x), expected) <= 1e-5
+
+
+BACKENDS = ["eager", "inductor", "onnxruntime", "openvino", "auto"]
+
+
+@pytest.fixture(scope="module")
+def mobilenet():
+    return randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_gives_the_models_outputs(backend, mobilenet):
+    optimized = optimize(mobilenet, backend=backend)
+    names = ["conv_pw_3", "conv_pw_9"]
+    features = optimized.feature_maps(*names)
+    for size in (1, 3):
+        x = torch.randn(size, 3, 224, 224)
+        with torch.no_grad():
+            expected = mobilenet(x)
+            wanted = mobilenet.feature_maps(*(f"{name}_relu" for name in names))(x)
+        given = optimized(x)
+        assert given.dtype == torch.float32
+        assert not given.requires_grad
+        assert differ_by(given, expected) <= 1e-5
+        kept = given.clone()
+        optimized(torch.zeros_like(x))
+        assert torch.equal(given, kept)  # results are the caller's
+        for one, other in zip(features(x).values(), wanted.values(), strict=True):
+            assert differ_by(one, other) <= 1e-5
+    copies = pickle.loads(pickle.dumps(optimized)), copy.deepcopy(optimized)
+    for one in copies:
+        assert one.backend == backend
+        assert differ_by(one(x), expected) <= 1e-5
+    pixels = x.movedim(1, -1).numpy()
+    assert differ_by(torch.from_numpy(optimized.predict(pixels)), expected) <= 1e-5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_structures_of_inputs_and_outputs(backend):
+    image, number = layers.Input((9, 9, 3), name="image"), layers.Input((4,), name="number")
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(image))
+    pooled = layers.GlobalAveragePooling2D()(x)
+    outputs = {"map": layers.ReLU()(x), "sum": [layers.Add()([pooled, number])]}
+    model = randomize(kerastorch.Model({"image": image, "number": number}, outputs))
+    given = {"number": torch.randn(2, 4), "image": torch.randn(2, 3, 9, 9)}
+    results, expected = optimize(model, backend=backend)(given), model(given)
+    assert differ_by(results["map"], expected["map"]) <= 1e-5
+    assert isinstance(results["sum"], list)
+    assert differ_by(results["sum"][0], expected["sum"][0]) <= 1e-5
+
+
+@pytest.mark.parametrize("backend", ["eager", "inductor", "openvino"])
+def test_bfloat16_within_takes_and_gives_float32(backend, mobilenet):
+    x = torch.randn(2, 3, 224, 224)
+    optimized = optimize(mobilenet, dtype=torch.bfloat16, backend=backend)
+    with torch.no_grad():
+        given, expected = optimized(x), mobilenet(x)
+    assert given.dtype == torch.float32
+    assert 1e-5 < differ_by(given, expected) < 0.1
+    assert optimized.get_layer("conv1").weight.dtype == torch.bfloat16
+
+
+def test_what_a_backend_cannot_do_is_said(mobilenet, monkeypatch):
+    with pytest.raises(ValueError, match="backend is one of eager, .* not 'tensorrt'"):
+        optimize(mobilenet, backend="tensorrt")
+    with pytest.raises(ValueError, match="onnxruntime computes in float32 here, not in .*bfloat16"):
+        optimize(mobilenet, torch.bfloat16, "onnxruntime")(torch.zeros(1, 3, 224, 224))
+    with pytest.raises(ValueError, match="only computes in evaluation mode"):
+        optimize(mobilenet)(torch.zeros(1, 3, 224, 224), training=True)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'kerastorch\[openvino\]'"):
+        optimize(mobilenet, backend="openvino")
+
+
+def test_auto_leaves_out_what_disagrees_or_fails(mobilenet, monkeypatch, caplog):
+    def wrong(model, inputs):
+        return lambda inputs: [torch.zeros(len(inputs[0]), 7)]
+
+    def broken(model, inputs):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(onnx, "prepare_onnxruntime", wrong)
+    monkeypatch.setattr(onnx, "prepare_openvino", broken)
+    monkeypatch.setattr(compiler, "prepare", broken)
+    x = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = mobilenet(x)
+    assert differ_by(optimize(mobilenet, backend="auto")(x), expected) <= 1e-5
+    assert "onnxruntime gives other outputs" in caplog.text
+    assert "openvino cannot run mobilenet_0.25_224: no such instruction" in caplog.text

@@ -1,4 +1,7 @@
-"""Fast copies of models for inference."""
+"""Fast copies of models for inference.
+
+`passes` take steps out of a model's plan (`steps`); what is left is run by one of the `backends`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ import torch
 
 from ..engine import Model
 from . import passes
+from .backends import check_backend
+from .optimized import OptimizedModel, become_optimized
 from .steps import Steps
 
-__all__ = ["optimize"]
+__all__ = ["OptimizedModel", "optimize"]
 
 PASSES = (
     passes.drop_identities,
@@ -20,23 +25,40 @@ PASSES = (
 )
 
 
-def optimize(model: Model) -> Model:
+def optimize(
+    model: Model, dtype: torch.dtype | None = None, backend: str = "eager"
+) -> OptimizedModel:
     """A copy of a model that only computes in evaluation mode, and faster.
+
+        fast = kerastorch.optimize(model, backend="inductor")
+        scores = fast(images)
 
     Batch normalisation is folded into the convolutions before it, activations and zero padding are
     left to the convolutions, dropout is taken out. The layers that remain have their names.
 
     Args:
-        model: is left as it is.
+        model: is left as it is. Layers of users, and layers with hooks, are left alone.
+        dtype: what is computed in, also `torch.bfloat16` where the machine has it; None for the
+            type of the model's weights. Inputs and outputs keep theirs.
+        backend: what runs it: `"eager"`, PyTorch itself; `"inductor"`, its compiler;
+            `"onnxruntime"` or `"openvino"`, on the CPU, where they are installed; or `"auto"`, the
+            fastest of those that are, tried on the first inputs of each size.
 
     Returns:
         A `Model` in evaluation mode, without gradients, its weights in `channels_last`. Its outputs
         are those of `model.eval()` up to rounding.
+
+    Raises:
+        ValueError: there is no such backend.
+        ModuleNotFoundError: it is not installed; the message says how to.
     """
+    check_backend(backend)
     optimized = copy.deepcopy(model).eval().requires_grad_(False)
     for part in [module for module in optimized.modules() if isinstance(module, Model)]:
         steps = Steps(part)
         for leave_out in PASSES:
             leave_out(steps)
         steps.apply()
-    return optimized.to(memory_format=torch.channels_last)
+    dtype = dtype or next((p.dtype for p in model.parameters()), None)
+    become_optimized(optimized, backend, dtype)
+    return optimized.to(dtype=dtype, memory_format=torch.channels_last)

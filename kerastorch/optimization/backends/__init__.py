@@ -1,0 +1,62 @@
+"""Engines that run the steps of an optimised model.
+
+Each is a function from the model and a list of example inputs to a function from such lists to the
+list of outputs. `steps` is PyTorch itself, `compiler` its compiler, `onnx` has onnxruntime and
+OpenVINO; `choosing` takes the fastest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ...extras import need
+
+if TYPE_CHECKING:
+    from ..optimized import OptimizedModel
+
+Run = Callable[[list[Tensor]], list[Tensor]]
+Prepare = Callable[["OptimizedModel", list[Tensor]], Run]
+
+BACKENDS = ("eager", "inductor", "onnxruntime", "openvino", "auto")
+EXTRAS = ("onnxruntime", "openvino")  # each needs its own package, and what writes ONNX
+
+
+def check_backend(name: str) -> None:
+    """Raises for an unknown backend, and for one that is not installed.
+
+    Raises:
+        ValueError: there is none of this name.
+        MissingExtraError: it is not installed; a `ModuleNotFoundError`.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"backend is one of {', '.join(BACKENDS)}, not {name!r}.")
+    if name in EXTRAS:
+        need(name, name)
+        need("onnxscript", name)
+
+
+def prepare(name: str, model: OptimizedModel, inputs: list[Tensor]) -> Run:
+    """What runs the model by a backend, for inputs of these shapes and types.
+
+    Raises:
+        ValueError: the backend cannot run this model.
+    """
+    return _function(name)(model, inputs)
+
+
+def _function(name: str) -> Prepare:
+    match name:
+        case "eager":
+            from .steps import prepare
+        case "inductor":
+            from .compiler import prepare
+        case "onnxruntime":
+            from .onnx import prepare_onnxruntime as prepare
+        case "openvino":
+            from .onnx import prepare_openvino as prepare
+        case "auto":
+            from .choosing import prepare_fastest as prepare
+    return prepare

@@ -1,0 +1,66 @@
+"""The fastest of the backends that are installed, whose outputs agree with PyTorch's own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...extras import MissingExtraError
+from . import BACKENDS, Run, check_backend, prepare
+
+if TYPE_CHECKING:
+    from ..optimized import OptimizedModel
+
+ROUNDS = 5
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}  # of the largest value
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
+    """Runs each backend on the inputs, in turn, and keeps the one with the least median time."""
+    runs = {"eager": prepare("eager", model, inputs)}
+    expected = runs["eager"](inputs)
+    for name in _others():
+        try:
+            run = prepare(name, model, inputs)
+            if _agree(run(inputs), expected, TOLERANCE.get(model.compute_dtype, 1e-4)):
+                runs[name] = run
+            else:
+                logger.warning("%s gives other outputs for %s", name, model.name)
+        except Exception as error:  # it is the others' turn then
+            logger.warning("%s cannot run %s: %s", name, model.name, error)
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(inputs)
+            times[name].append(time.perf_counter() - start)
+    medians = {name: sorted(found)[ROUNDS // 2] for name, found in times.items()}
+    fastest = min(medians, key=medians.__getitem__)
+    logger.info("%s: %s, of %s", model.name, fastest, medians)
+    return runs[fastest]
+
+
+def _others() -> list[str]:
+    installed = []
+    for name in BACKENDS:
+        if name in ("eager", "auto"):
+            continue
+        try:
+            check_backend(name)
+        except MissingExtraError:
+            continue
+        installed.append(name)
+    return installed
+
+
+def _agree(given: list[Tensor], expected: list[Tensor], tolerance: float) -> bool:
+    return all(
+        bool((one - other).abs().max() <= tolerance * other.abs().max())
+        for one, other in zip(given, expected, strict=True)
+    )
