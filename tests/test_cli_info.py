@@ -154,7 +154,7 @@ def test_an_interruption_is_no_traceback(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kerastorch.cli.opening.get_record", interrupt)
-    assert run("summary", "xception") == (130, "", "")
+    assert run("summary", "xception") == (130, "", "kerastorch: interrupted\n")
 
 
 def test_too_little_memory_on_a_device_is_an_error_of_a_line(run, monkeypatch):

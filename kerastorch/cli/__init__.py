@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
+        print("kerastorch: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, MissingExtraError, torch.OutOfMemoryError) as error:
         print(f"kerastorch: {_describe(error)}", file=sys.stderr)

@@ -12,7 +12,8 @@ import torch
 from .arguments import not_negative, positive
 
 BATCH = 32
-WORKERS = min(4, os.cpu_count() or 1)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+WORKERS = min(4, CORES)
 SHOWN = 20  # faults on the terminal
 
 

@@ -95,7 +95,7 @@ def open_parts(folder: Path, run: dict[str, Any], restart: bool = False) -> Iter
             changed = [key for key in run if known.get(key) != run[key]]
             raise ValueError(
                 f"{folder}: begun with other {' and '.join(changed)}; finish that run, or begin "
-                "anew with restart"
+                "anew (--restart, in Python restart=True)"
             )
         for path in folder.iterdir():
             if is_draft(path) or (path.suffix == ".npz" and (restart or known is None)):

@@ -11,6 +11,8 @@ import copy
 import json
 import logging
 import os
+import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -53,6 +55,7 @@ def _connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _check_reachable(address)
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -63,6 +66,17 @@ def _connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises for a server that does not answer, for which Ray would wait for minutes."""
+    server = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address)
+    if server is None:
+        return
+    try:
+        socket.create_connection((server[1], int(server[2])), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray at {address!r}: {error.strerror or error}") from None
 
 
 def _compute(
