@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import subprocess
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 import kerastorch
 from kerastorch import layers
-from kerastorch.optimization import optimize
+from kerastorch.optimization import keep_memory, optimize
 from kerastorch.optimization.backends import compiler, onnx
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -303,3 +304,43 @@ def test_auto_leaves_out_what_disagrees_or_fails(mobilenet, monkeypatch, caplog)
     assert differ_by(optimize(mobilenet, backend="auto")(x), expected) <= 1e-5
     assert "onnxruntime gives other outputs" in caplog.text
     assert "openvino cannot run mobilenet_0.25_224: no such instruction" in caplog.text
+
+
+COUNT_FAULTS = """
+import resource, sys
+import torch
+import kerastorch
+from kerastorch.optimization import keep_memory, optimize
+
+if sys.argv[1] == "keep":
+    keep_memory()
+model = optimize(kerastorch.create_model("mobilenet"))
+images = torch.randn(8, 3, 224, 224)
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+with torch.inference_mode():
+    for _ in range(3):
+        model(images)
+    before = faults()
+    for _ in range(3):
+        model(images)
+print(faults() - before)
+"""
+
+
+def test_kept_memory_is_not_asked_for_again():
+    """Each page that the system hands out anew is a fault, which it counts."""
+    given_back, kept = (
+        int(subprocess.check_output([sys.executable, "-c", COUNT_FAULTS, way]))
+        for way in ("give back", "keep")
+    )
+    assert given_back > 10_000
+    assert kept < given_back / 100
+
+
+def test_only_glibc_keeps_memory(monkeypatch):
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    with pytest.raises(OSError, match="needs Linux with glibc"):
+        keep_memory()

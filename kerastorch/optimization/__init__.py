@@ -1,6 +1,7 @@
 """Fast copies of models for inference.
 
 `passes` take steps out of a model's plan (`steps`); what is left is run by one of the `backends`.
+`memory` is of the whole process.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import torch
 from ..engine import Model
 from . import passes
 from .backends import check_backend
+from .memory import keep_memory
 from .optimized import OptimizedModel, become_optimized
 from .steps import Steps
 
-__all__ = ["OptimizedModel", "optimize"]
+__all__ = ["OptimizedModel", "keep_memory", "optimize"]
 
 PASSES = (
     passes.drop_identities,
