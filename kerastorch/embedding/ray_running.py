@@ -88,20 +88,21 @@ def _compute(
 ) -> Iterator[Part]:
     import ray
 
-    resources = ray.cluster_resources()
     on_gpu = device.type == "cuda"
-    default = resources.get("GPU", 0) if on_gpu else resources.get("CPU", 0) / 2
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    actors = workers or int(ray.cluster_resources().get("GPU", 1) if on_gpu else nodes)
     shared = ray.put(copy.deepcopy(model).cpu())
     rows = (
         ray.data.from_items(
             [_row(index, batches) for index in missing],
             override_num_blocks=min(len(missing), BLOCKS),
         )
-        .map(_Reader(batches.preprocessing))
+        # Reading waits for disks. Did it ask for what the actors ask for, Ray would have them do it.
+        .map(_Reader(batches.preprocessing), num_cpus=0.5)
         .map(
             _Embedder,
             fn_constructor_args=[shared, str(device), torch.get_num_threads()],
-            compute=ray.data.ActorPoolStrategy(size=workers or max(1, int(default))),
+            compute=ray.data.ActorPoolStrategy(size=actors),
             num_gpus=1 if on_gpu else None,
         )
     )

@@ -70,7 +70,7 @@ def embed(
         preprocessing: how pictures are prepared; `model.transforms()` by default.
         batch_size: how many pictures are computed at once. Another one may change the last bits.
         workers: how many processes read pictures ahead; with `ray` how many hold the model, 0 for
-            one to each GPU, or to two CPUs each.
+            one to each GPU or, on CPUs, one to each machine, with the threads of this process.
         restart: whether to throw away what an earlier run with other arguments, another model or
             other pictures has left.
         device: where the model computes, and is moved to; None for where it is. With `ray` copies
