@@ -363,6 +363,14 @@ def test_weights_alone_are_opened_with_the_name_of_their_architecture(run, folde
     assert json.loads(out)["features"] == 256
 
 
+def test_a_cluster_that_does_not_answer_is_said_at_once(run):
+    code, _, err = run(
+        *("embed", "pictures", "--model", "mobilenet.safetensors", "-o", "nowhere.npz"),
+        *("--ray", "127.0.0.1:1"),
+    )
+    assert (code, err) == (1, "kerastorch: no Ray at '127.0.0.1:1': Connection refused\n")
+
+
 @pytest.fixture(scope="module")
 def small_cluster():
     """Ray on this machine, as small as it gets."""
@@ -378,6 +386,7 @@ def small_cluster():
     ray.shutdown()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
 def test_a_run_on_ray_gives_the_same_file(run, folder, uninterrupted, small_cluster, tmp_path):
     output = tmp_path / "on_ray.npz"
     model = kerastorch.load_model(folder / "mobilenet.safetensors")
@@ -397,3 +406,8 @@ def test_a_run_on_ray_gives_the_same_file(run, folder, uninterrupted, small_clus
     assert "passed over 3/broken.jpg: not a picture" in err
     assert json.loads(out)["resumed"] == 20 * BATCH
     assert output.read_bytes() == uninterrupted.read_bytes()
+    code, _, err = run(
+        *("embed", "pictures", "--model", "mobilenet.safetensors", "-o", tmp_path / "gpu.npz"),
+        *("--ray", "local", "--device", "cuda"),
+    )
+    assert (code, err) == (1, "kerastorch: the cluster has no GPU\n")

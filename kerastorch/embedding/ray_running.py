@@ -89,20 +89,22 @@ def _compute(
     import ray
 
     on_gpu = device.type == "cuda"
-    nodes = sum(node["Alive"] for node in ray.nodes())
-    actors = workers or int(ray.cluster_resources().get("GPU", 1) if on_gpu else nodes)
+    machines = sum(node["Alive"] for node in ray.nodes())
+    places = int(ray.cluster_resources().get("GPU", 0)) if on_gpu else machines
+    if not places:
+        raise ValueError("the cluster has no GPU")
     shared = ray.put(copy.deepcopy(model).cpu())
     rows = (
         ray.data.from_items(
             [_row(index, batches) for index in missing],
             override_num_blocks=min(len(missing), BLOCKS),
         )
-        # Reading waits for disks. Did it ask for what the actors ask for, Ray would have them do it.
+        # Reading waits for disks. Asked for what actors are asked for, Ray would have them do it.
         .map(_Reader(batches.preprocessing), num_cpus=0.5)
         .map(
             _Embedder,
             fn_constructor_args=[shared, str(device), torch.get_num_threads()],
-            compute=ray.data.ActorPoolStrategy(size=actors),
+            compute=ray.data.ActorPoolStrategy(size=workers or places),
             num_gpus=1 if on_gpu else None,
         )
     )
