@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test matrix docs lint browser clean
+.PHONY: demo test matrix docs bench lint browser clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/kitchenware.py
@@ -18,6 +18,11 @@ test: $(VENV)/.installed-test lint browser
 # takes back the one in pyproject.toml.
 matrix: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/test_matrix.py tests/test_writing.py -m ""
+
+# Inference beside Keras, timm and torchvision, on a machine that does nothing else; an hour.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.inference
+	$(BIN)/python -m benchmarks.inference --keep-memory
 
 # The site, in build/docs.
 docs: $(VENV)/.installed-test

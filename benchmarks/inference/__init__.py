@@ -1,0 +1,1 @@
+"""Inference beside others: contenders in processes of their own, called in turn."""

@@ -1,0 +1,43 @@
+"""A contender's process: computes a batch for each line that it reads, and writes how long it took.
+
+python -m benchmarks.inference.worker CONTENDER MODEL BATCH SIZE
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from .contenders import CONTENDERS, NoTwinError
+
+
+def peak_memory() -> float:
+    """The process's peak of resident memory in MB (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
+
+
+def main() -> None:
+    contender, model, batch, size = sys.argv[1:]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print does not go among the answers
+
+    def answer(**content: object) -> None:
+        print(json.dumps(content), file=answers, flush=True)
+
+    try:
+        call = CONTENDERS[contender](model, int(batch), int(size))
+    except NoTwinError as error:
+        answer(missing=str(error))
+        return
+    answer(ready=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        call()
+        answer(seconds=time.perf_counter() - start, peak=peak_memory())
+
+
+if __name__ == "__main__":
+    main()
