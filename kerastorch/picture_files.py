@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .applications.transforms import Preprocessing
+from .applications.transforms import COLOR_MODES, Preprocessing
 from .engine import Model
 from .engine.model import inference
-from .preprocessing.image import read_img
+from .preprocessing.image import centred_box, convert_img, read_img, resampling
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -132,7 +132,7 @@ def read_pictures(
         try:
             picture = read_img(path)
             if crop is not None:
-                picture = cropped(picture, preprocessing.size, crop)
+                picture = _centre(picture, preprocessing, crop)
             images[position] = preprocessing([picture])
         except Exception as error:  # Pillow's decoders raise all sorts for broken files
             faults[position] = _reason(error, path)
@@ -147,13 +147,20 @@ def _reason(error: Exception, path: str | Path) -> str:
     return reason if isinstance(error, ValueError) else f"{type(error).__name__}: {reason}"
 
 
-def cropped(picture: Image, size: tuple[int, int], part: float) -> Image:
-    """The centre of a picture, in the proportions of `size`."""
-    height, width = size
-    scale = part * min(picture.width / width, picture.height / height)
-    kept = round(scale * width), round(scale * height)
-    left, top = (picture.width - kept[0]) // 2, (picture.height - kept[1]) // 2
-    return picture.crop((left, top, left + max(kept[0], 1), top + max(kept[1], 1)))
+def _centre(picture: Image, preprocessing: Preprocessing, part: float) -> Image:
+    """A part of the largest box around the centre that fits, at the size that is asked for.
+
+    All of that box is what `load_img` gives with `keep_aspect_ratio`.
+    """
+    height, width = preprocessing.size
+    picture = convert_img(picture, COLOR_MODES[preprocessing.channels])
+    left, top, right, bottom = centred_box(picture.size, (width, height))
+    x, y = ((1 - part) / 2 * length for length in (right - left, bottom - top))
+    return picture.resize(
+        (width, height),
+        resampling(preprocessing.interpolation),
+        box=(left + x, top + y, right - x, bottom - y),
+    )
 
 
 def read_batches(

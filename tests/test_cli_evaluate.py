@@ -14,9 +14,12 @@ from sklearn.metrics import accuracy_score, confusion_matrix, top_k_accuracy_sco
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import wordnet_ids
+from kerastorch.applications.transforms import Preprocessing
 from kerastorch.cli import main
 from kerastorch.evaluation import Evaluation, evaluate, in_folders, in_list
+from kerastorch.picture_files import read_pictures
 from kerastorch.preprocessing.image import img_to_array, load_img
+from tests.photographs import PHOTOGRAPHS, photograph
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 TESTED = 400
@@ -139,7 +142,7 @@ def test_the_table_has_accuracies_and_confused_pairs(run):
     assert "Read at 8 x 8 (nearest), preprocessing none" in out
     code, out, _ = run("--data", "by_number", "--model", "digits.keras", "--crop", 0.5)
     assert code == 0
-    assert "Of each picture the centre was seen: 0.5" in out
+    assert "Of each picture the centre was seen, 0.5 of" in out
     assert float(out.split("top-1")[1].split()[0]) < top1
 
 
@@ -188,6 +191,27 @@ def test_imagenet_goes_by_its_ids_and_beside_the_published_figures(run, folder, 
     code, out, _ = run("--data", tmp_path, "--model", tmp_path / "thin.safetensors")
     assert code == 0
     assert "published" not in out  # which is of the model at its full width
+
+
+@pytest.mark.parametrize("size", [(224, 224), (71, 113), (300, 100)])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_the_largest_crop_is_what_keras_reads_with_its_proportions_kept(size, interpolation):
+    paths = [photograph(name) for name in PHOTOGRAPHS]
+    preprocessing = Preprocessing(size, "none", interpolation)
+    whole = read_pictures(0, paths, preprocessing, crop=1.0)
+    expected = [
+        img_to_array(load_img(path, "rgb", size, interpolation, True), "channels_first", "float32")
+        for path in paths
+    ]
+    assert np.array_equal(whole.images.numpy(), np.stack(expected))
+    small, centre = read_pictures(0, paths, preprocessing, crop=0.5), []
+    for path in paths:
+        picture = load_img(path, "rgb", (size[0] * 4, size[1] * 4), "bilinear", True)
+        top, left = size[0], size[1]
+        picture = picture.crop((left, top, left + 2 * size[1], top + 2 * size[0]))
+        picture = picture.resize((size[1], size[0]), 2)
+        centre.append(img_to_array(picture, "channels_first", "float32"))
+    assert np.abs(small.images.numpy() - np.stack(centre)).mean() < 12
 
 
 def test_a_single_score_tells_two_classes_apart(folder):

@@ -52,8 +52,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="PART",
         type=part,
         help="see only the centre of each picture, in the input's proportions: a part of the "
-        "largest such rectangle, 0.875 say; by default all of it is squeezed into the input, as "
-        "Keras's load_img does",
+        "largest such rectangle, 0.875 say (1 is load_img's keep_aspect_ratio); by default all of "
+        "it is squeezed into the input, as Keras's load_img does",
     )
     command.add_argument(
         "--pairs",
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
         print("The folders stand for the classes in the order of their names, as in Keras.")
     if options.crop is not None:
         print(
-            f"Of each picture the centre was seen: {options.crop:g} of its largest part that fits."
+            f"Of each picture the centre was seen, {options.crop:g} of the largest box that fits."
         )
 
 

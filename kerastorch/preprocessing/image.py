@@ -89,8 +89,8 @@ def resize_img(
     if target_size is None or img.size == (target_size[1], target_size[0]):
         return img
     size = (target_size[1], target_size[0])
-    box = _centred_box(img.size, size) if keep_aspect_ratio else None
-    return img.resize(size, _resampling(interpolation), box=box)
+    box = centred_box(img.size, size) if keep_aspect_ratio else None
+    return img.resize(size, resampling(interpolation), box=box)
 
 
 def img_to_array(
@@ -157,7 +157,7 @@ def _open(path: str | bytes | Path | io.BytesIO) -> Image:
         return Image.open(io.BytesIO(file.read()))
 
 
-def _resampling(interpolation: str) -> Resampling:
+def resampling(interpolation: str) -> Resampling:
     from PIL.Image import Resampling
 
     if interpolation not in INTERPOLATIONS:
@@ -168,7 +168,7 @@ def _resampling(interpolation: str) -> Resampling:
     return Resampling[interpolation.upper()]
 
 
-def _centred_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
+def centred_box(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:
     """The largest box of the target's proportions around the centre; x before y, as in Pillow."""
     width, height = size
     target_width, target_height = target
