@@ -150,19 +150,33 @@ def in_folders(folder: str | Path, model: Model, labels: Sequence[str] | None = 
     if not names:
         raise ValueError(f"{folder}: no folder for each class in it; give a list of the classes")
     classes = number_of_told_classes(model)
-    known = _classes_by_name(classes, labels)
-    if labels is None and not set(names) <= set(known):
-        names = _folders_in(folder)
-        if len(names) != classes:
+    if labels is None:
+        labels = folders_in_order(folder, model)
+        if labels is not None and len(labels) != classes:
             raise ValueError(
-                f"{folder}: {len(names)} folders, but {model.name} has {classes} classes: give "
+                f"{folder}: {len(labels)} folders, but {model.name} has {classes} classes: give "
                 "labels that are the folders' names"
             )
-        known = {name: index for index, name in enumerate(names)}
+    known = _classes_by_name(classes, labels)
     strangers = [name for name in names if name not in known]
     if strangers:
         raise ValueError(f"{folder}: no class is named {_first_of(strangers)}")
     return {Path(folder, p): known[p.parts[0]] for p in pictures if len(p.parts) > 1}
+
+
+def folders_in_order(folder: str | Path, model: Model) -> list[str] | None:
+    """The names of the folders in a folder, empty ones too, where their order is the classes'.
+
+    It is None where they are WordNet ids and the model has ImageNet's classes.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = (path.name for path in Path(folder).iterdir() if path.is_dir())
+    names = sorted(name for name in found if not name.startswith("."))
+    if number_of_told_classes(model) == CLASSES and set(names) <= set(wordnet_ids()):
+        return None
+    return names
 
 
 def in_list(
@@ -173,7 +187,7 @@ def in_list(
     Each line has the name of a picture, with or without its ending, and after blanks or a comma its
     class: an index from 0, a WordNet id or one of `labels`. What follows in a line is passed over,
     and so is a first line that is a heading. So it may be the `val.txt` of Caffe's or the
-    `LOC_val_solution.csv` of Kaggle's ImageNet.
+    `LOC_val_solution.csv` of Kaggle's ImageNet. Pictures without a line are left out.
 
     Args:
         folder: where the pictures lie, also in folders below it.
@@ -182,8 +196,7 @@ def in_list(
         labels: the classes' names in their order.
 
     Raises:
-        ValueError: a line cannot be understood, there is no picture of its name, or no line for a
-            picture.
+        ValueError: a line cannot be understood, or there is none for any picture.
         OSError: the list or the folder cannot be read.
     """
     classes = number_of_told_classes(model)
@@ -193,9 +206,10 @@ def in_list(
     for picture in find_pictures(folder):
         names = (picture.as_posix(), picture.name, picture.stem)
         own = next((listed[name] for name in names if name in listed), None)
-        if own is None:
-            raise ValueError(f"{path}: no line for {shown(picture)}")
-        truth[Path(folder, picture)] = own
+        if own is not None:
+            truth[Path(folder, picture)] = own
+    if not truth:
+        raise ValueError(f"{path}: no line for a picture in {folder}")
     return truth
 
 
@@ -236,12 +250,6 @@ def _classes_by_name(classes: int, labels: Sequence[str] | None) -> dict[str, in
         twice = sorted(label for label, count in Counter(labels).items() if count > 1)
         raise ValueError(f"labels must be unique here; there is twice: {', '.join(twice)}")
     return known
-
-
-def _folders_in(folder: str | Path) -> list[str]:
-    """The folders in a folder, also empty ones, which have a place among the classes too."""
-    found = (path.name for path in Path(folder).iterdir() if path.is_dir())
-    return sorted(name for name in found if not name.startswith("."))
 
 
 def _first_of(names: Sequence[str]) -> str:

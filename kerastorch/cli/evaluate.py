@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from ..applications.imagenet_utils import CLASSES, wordnet_ids
 from ..applications.recognition import application_in
 from ..applications.registry import ModelRecord
 from ..engine import Model
-from ..evaluation import Evaluation, evaluate, in_folders, in_list, number_of_told_classes
+from ..evaluation import (
+    Evaluation,
+    evaluate,
+    folders_in_order,
+    in_folders,
+    in_list,
+    number_of_told_classes,
+)
+from ..picture_files import find_pictures
 from .arguments import add_command, part, positive
 from .computing import WORKERS, add_computing_options, chosen_device, report_unreadable
 from .opening import model_options, open_named_model
@@ -73,6 +82,9 @@ def run(options: argparse.Namespace) -> None:
     names = labels_for(model, options.labels) if options.labels else None
     if options.truth:
         truth = in_list(options.data, options.truth, model, names)
+        without = len(find_pictures(options.data)) - len(truth)
+        if without:
+            print(f"kerastorch: {options.truth}: no line for {without} pictures", file=sys.stderr)
     else:
         truth = in_folders(options.data, model, names)
     model.to(chosen_device(options))
@@ -87,7 +99,8 @@ def run(options: argparse.Namespace) -> None:
             on_progress=report,
         )
     report_unreadable(result.unreadable)
-    labels = _distinct_labels(model, names)
+    folders = None if options.truth or names else folders_in_order(options.data, model)
+    labels = names or folders or _known_labels(model)
     record = _published_record(model)
     if options.json:
         recipe = {**preprocessing_as_json(preprocessing), "crop": options.crop}
@@ -97,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
         return
     _print(result, labels, record, options)
     print(describe(preprocessing, model, options))
-    if options.truth is None and names is None and number_of_told_classes(model) != CLASSES:
+    if folders:
         print("The folders stand for the classes in the order of their names, as in Keras.")
     if options.crop is not None:
         print(
@@ -105,10 +118,10 @@ def run(options: argparse.Namespace) -> None:
         )
 
 
-def _distinct_labels(model: Model, names: list[str] | None) -> list[str]:
+def _known_labels(model: Model) -> list[str]:
     """A label for each class; with the WordNet id for ImageNet's, of which two are called alike."""
-    labels = names or labels_for(model, None)
-    if names is None and number_of_told_classes(model) == CLASSES:
+    labels = labels_for(model, None)
+    if number_of_told_classes(model) == CLASSES:
         return [f"{name} ({id_})" for name, id_ in zip(labels, wordnet_ids(), strict=True)]
     return labels
 
