@@ -1,5 +1,7 @@
 """Fixtures of the parity tests."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -22,6 +24,19 @@ def one_thread():
     Keras computes at the same time. Threads of one process that wait for a core which the other
     holds made NASNetLarge ten times as slow on two cores.
     """
+    with _on_one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_thread_in_module():
+    """All tests of a module compute on one thread, and its fixtures: small images gain nothing."""
+    with _on_one_thread():
+        yield
+
+
+@contextmanager
+def _on_one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -11,13 +11,7 @@ from kerastorch import layers
 from kerastorch.cam import grad_cam
 from kerastorch.fine_tuning import checkpoint_blocks
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread_in_module")
 
 
 def branching(batch_norm=layers.BatchNormalization):

@@ -26,19 +26,10 @@ from tests.photographs import PHOTOGRAPHS, photograph
 PICTURES, BATCH = 500, 8
 BROKEN = {"3/broken.jpg": "not a picture in a format that Pillow reads"}
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+# The last bits depend on how many threads there are.
+pytestmark = pytest.mark.usefixtures("one_thread_in_module")
+
 SETTINGS = ["--batch", str(BATCH), "--size", "64", "64", "--device", "cpu"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """PyTorch computes on one thread, here and in the processes of these tests.
-
-    The last bits depend on how many there are, and several wait for each other on a busy machine.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -23,17 +23,12 @@ from examples import digits, distributed
 from kerastorch import layers
 from kerastorch.lightning import Classifier, HeadFirst
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread_in_module"),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 CLASSES = 7
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make_model(*end, classes=CLASSES):

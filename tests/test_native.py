@@ -26,16 +26,9 @@ from kerastorch.layers import (
     SeparableConv2D,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread_in_module")
+
 # Over the registry
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Images this small gain nothing from more, and results do not hang on their number."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=kerastorch.list_models())

@@ -10,15 +10,10 @@ import kerastorch
 from kerastorch import layers
 from kerastorch.fine_tuning import lora_targets
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread_in_module"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 
 SIZES = {"xception": 75, "mobilenet_v2": 32, "resnet50": 32, "vgg16": 32}
