@@ -1,7 +1,9 @@
 """How often a classifier is right on pictures whose classes are known.
 
-    truth = kerastorch.evaluation.in_folders("ILSVRC2012_val", model)
-    print(kerastorch.evaluation.evaluate(model, truth).top1)
+    from kerastorch.evaluation import evaluate, in_folders
+
+    truth = in_folders("ILSVRC2012_val", model)
+    print(evaluate(model, truth, crop=0.875).top1)
 
 The published accuracies of Keras's applications are of a single centre crop, so `crop=0.875`, a
 usual one, comes nearer to them than `load_img`'s way of squeezing all of a picture into the model's

@@ -1,6 +1,8 @@
 """`kerastorch predict` on folders, its figures, and that its scores are Keras's."""
 
 import json
+import os
+import pty
 import sys
 from pathlib import Path
 
@@ -103,6 +105,10 @@ def test_what_cannot_be_read_in_a_folder_is_passed_over_but_not_where_it_is_name
     code, out, err = run("predict", "mobilenet.keras", whole, broken)
     assert (code, out) == (1, "")
     assert err.startswith(f"kerastorch: {broken}: not a picture")
+    whole.unlink()
+    code, out, err = run("predict", "mobilenet.keras", tmp_path)
+    assert (code, out) == (1, "")
+    assert err.endswith("\nkerastorch: none of the 1 pictures can be read\n")
 
 
 def difference(one, other):
@@ -211,3 +217,19 @@ def test_a_nested_models_layer_has_a_map_too(run, tmp_path):
     )
     assert (code, err) == (0, "")
     assert (tmp_path / "nested.png").stat().st_size > 10_000
+
+
+def test_a_bar_moves_on_a_terminal_and_nowhere_else(run, monkeypatch):
+    arguments = ["predict", "mobilenet.keras", "photographs", "--batch", 1]
+    assert run(*arguments)[2] == ""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        code, out, _ = run(*arguments)
+        monkeypatch.undo()
+        seen = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert code == 0
+    assert "Classifying" in seen
+    assert "4/4" in seen
+    assert "Classifying" not in out

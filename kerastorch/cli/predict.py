@@ -97,6 +97,8 @@ def run(options: argparse.Namespace) -> None:
     with progress("Classifying") as report:
         predictions = list(_predictions(model, preprocessing, labels, faults, report, options))
     report_unreadable(faults)
+    if not predictions:
+        raise ValueError(f"none of the {len(faults)} pictures can be read")
     if options.plot:
         plotting.plot(options.plot, predictions, model, preprocessing, options.cam)
     if options.json:

@@ -1,7 +1,9 @@
 """Embeddings of whole folders of pictures: a vector each, in one file.
 
+    from kerastorch.embedding import embed
+
     model = kerastorch.create_model("xception", pretrained=True)
-    done = kerastorch.embedding.embed(model, "photographs", "features.parquet")
+    done = embed(model, "photographs", "features.parquet")
     print(done.pictures, done.unreadable)
 
 `cutting` makes the model that gives vectors. Its results are kept in `parts`, from which an
