@@ -13,7 +13,7 @@ from ..activations import linear
 from ..engine.layer import Layer, native
 from ..engine.layout import Shape, join_shape, split_shape, transpose_sequence
 from ..initializers import fill_
-from .activation import activate
+from .activation import activate, activate_own
 from .padding import (
     Margins,
     check_padding,
@@ -203,7 +203,8 @@ class _Convolution2D(_Convolution):
 
     def forward(self, x: Tensor, margins: Margins | None = None) -> Tensor:
         y = self.convolve(x, self.margins if margins is None else margins)
-        return activate(self.activation, y, self.data_format)
+        is_own = not self._modules  # else somebody may look at what a child has given
+        return (activate_own if is_own else activate)(self.activation, y, self.data_format)
 
     def _output_sizes(self, sizes: Shape) -> Shape:
         if self.margins is not None:
