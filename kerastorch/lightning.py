@@ -34,7 +34,7 @@ from . import activations
 from .convert.config import model_config, model_from_config, to_json
 from .engine import Model
 from .fine_tuning import freeze, parameter_groups, unfreeze
-from .fine_tuning.selection import LayerName
+from .fine_tuning.selection import LayerName, chosen_places
 from .layers import BatchNormalization
 from .scores import final_activation, logits, number_of_classes
 
@@ -263,6 +263,7 @@ class HeadFirst(pl.Callback):
         if stage == "fit":
             self.has_thawed = False  # until a checkpoint or the epoch says otherwise
             freeze(pl_module.model, until=self.until)
+            chosen_places(pl_module.model, (), since=self.since)  # raises now, not an epoch later
             if not any(parameter.requires_grad for parameter in pl_module.parameters()):
                 raise ValueError(f"With all layers until {self.until!r} frozen, nothing is left.")
 

@@ -312,6 +312,12 @@ def test_what_the_recipe_cannot_do_is_refused():
         make_trainer(1, HeadFirst(until="pol", since=0, epochs=1)).fit(
             Classifier(make_model()), data
         )
+    watch = Watch()
+    with pytest.raises(ValueError, match="no layer 'conv3'"):
+        make_trainer(2, HeadFirst(until="pool", since="conv3", epochs=1), watch).fit(
+            Classifier(make_model()), data
+        )
+    assert not watch.optimizers  # before any training
     with pytest.raises(ValueError, match="nothing is left"):
         make_trainer(1, HeadFirst(until="head", since=0, epochs=1)).fit(
             Classifier(make_model()), data
