@@ -145,6 +145,8 @@ def test_transforms_prepare_images_of_the_models_channels():
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match="do not agree"):
         small_model("mobilenet", (64, 64, 3), pretrained=True, in_channels=4)
+    with pytest.raises(ValueError, match="how many channels an image has, not 0"):
+        kerastorch.create_model("mobilenet", in_channels=0)
     with pytest.raises(ValueError, match="takes 3 channels"):
         kerastorch.applications.MobileNet(include_top=False, input_shape=(64, 64, 1))
 

@@ -138,6 +138,14 @@ def test_unknown_words_are_refused(arguments):
         Preprocessing((8, 8), *arguments)
 
 
+@pytest.mark.parametrize("size", [64, 0, (64,), (64, 64, 3), (64, 0), (64, -1), (6.5, 64), "ab"])
+def test_a_size_is_a_height_and_a_width(base, size):
+    with pytest.raises(ValueError, match="size is \\(height, width\\) in pixels, not"):
+        Preprocessing(size, "tf")
+    with pytest.raises(ValueError, match="size is \\(height, width\\) in pixels, not"):
+        base.transforms(size=size)
+
+
 def of_model(model, **options):
     """The mode and size that a model's own transforms have."""
     own = model.transforms(**options)

@@ -86,6 +86,8 @@ def _own_options(record: ModelRecord, **options) -> dict:
 
 def _channels(record: ModelRecord, input_shape, in_channels: int | None, include_top: bool):
     """How many channels images have, and the `input_shape` that says so where it is not 3."""
+    if in_channels is not None and in_channels < 1:
+        raise ValueError(f"in_channels is how many channels an image has, not {in_channels}")
     if not is_image_shape(input_shape):
         size = (record.default_size,) * 2 if include_top else (None, None)
         channels = in_channels or 3

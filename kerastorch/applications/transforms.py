@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ class Preprocessing(torch.nn.Module):
         batch: False for one image `(channels, *size)` of one picture, as datasets give it.
 
     Raises:
-        ValueError: for an unknown mode or interpolation.
+        ValueError: for an unknown mode or interpolation, and a size that is none.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Preprocessing(torch.nn.Module):
         for value, known in ((mode, tuple(MODES_IN_WORDS)), (interpolation, INTERPOLATIONS)):
             if value not in known:
                 raise ValueError(f"{value!r} is none of {', '.join(known)}")
-        self.size = tuple(size)
+        self.size = height_and_width(size)
         self.mode = mode
         self.interpolation = interpolation
         self.channels = channels
@@ -159,6 +160,21 @@ class Preprocessing(torch.nn.Module):
         return ", ".join(parts)
 
 
+def height_and_width(size: Sequence[int]) -> tuple[int, int]:
+    """A size as a tuple of two.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if (
+        not isinstance(size, Sequence)
+        or len(size) != 2
+        or not all(isinstance(pixels, Integral) and pixels > 0 for pixels in size)
+    ):
+        raise ValueError(f"size is (height, width) in pixels, not {size!r}")
+    return tuple(size)
+
+
 def augmented(picture: Image | torch.Tensor) -> Image | torch.Tensor:
     """A random crop of a picture, of another size than the picture's, flipped or not."""
     from torchvision.transforms import v2
@@ -235,9 +251,12 @@ def transforms(
                 f"{', '.join(map(repr, MODES_IN_WORDS))}"
             )
         mode, _ = known
-    size = tuple(size or known_size)
-    if None in size:
+    if size is not None:
+        size = height_and_width(size)
+    elif None in known_size:
         size = _default_size(application_in(model), model)
+    else:
+        size = known_size
     _check_fits(size, channels, model)
     return Preprocessing(
         size, mode, interpolation, channels=channels, augment=training, batch=batch
