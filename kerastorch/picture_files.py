@@ -31,7 +31,8 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".ti
 def find_pictures(folder: str | Path) -> list[Path]:
     """The pictures in a folder and those below it, told by `ENDINGS`, in the order of their paths.
 
-    Hidden files and folders are passed over. Links are followed.
+    Hidden files and folders are passed over, and what is no file: a pipe would keep whoever opens
+    it waiting. Links are followed.
 
     Returns:
         Paths relative to the folder.
@@ -51,11 +52,18 @@ def find_pictures(folder: str | Path) -> list[Path]:
         found += [
             Path(parent, name).relative_to(folder)
             for name in files
-            if name.lower().endswith(ENDINGS) and not name.startswith(".")
+            if name.lower().endswith(ENDINGS)
+            and not name.startswith(".")
+            and _is_file_or_lost(os.path.join(parent, name))
         ]
     if not found:
         raise ValueError(f"{folder}: no picture in it ({', '.join(ENDINGS)})")
     return sorted(found)
+
+
+def _is_file_or_lost(path: str) -> bool:
+    """Whether it is a file, or a link that leads nowhere, which is for whoever reads it to tell."""
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _raise(error: OSError) -> None:

@@ -265,6 +265,7 @@ def test_names_of_any_bytes_and_pictures_of_odd_kinds(folder, tmp_path):
     Image.new("RGB", (30, 20)).save(os.path.join(os.fsencode(own), b"\xff.png"), format="PNG")
     Image.new("RGB", (30, 20)).save(own / "line\nend.png")
     (own / "nowhere.png").symlink_to(own / "gone.png")
+    os.mkfifo(own / "pipe.png")
     (own / "loop").symlink_to(own)
     model = kerastorch.load_model(folder / "mobilenet.safetensors")
     for ending in ("npz", "parquet"):
