@@ -30,7 +30,8 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
         x: prepared images (batch, channels, height, width).
         layer: the name of a layer that gives maps (batch, features, rows, columns), of the model or
             of one nested in it.
-        classes: for each image the class that is asked about; None for its best one.
+        classes: for each image the class that is asked about, also as a tensor; None for its best
+            one.
 
     Returns:
         Maps (batch, height, width) at the size of the images, from 0 to 1 where anything speaks for
@@ -43,17 +44,18 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
     module = find_layer(model, layer)
     if classes is not None and len(classes) != len(x):
         raise ValueError(f"There are {len(x)} images and {len(classes)} classes.")
-    with evaluation(model), logits(model), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), evaluation(model), logits(model):
         found: list[Tensor] = []
         handle = module.register_forward_hook(lambda _, __, output: found.append(output))
         try:
-            # So there is a gradient even where all layers are frozen.
-            scores = model(x.detach().requires_grad_())
+            # So there is a gradient even where all layers are frozen; and a copy, as what was made
+            # in inference mode takes none.
+            scores = model(x.detach().clone().requires_grad_())
         finally:
             handle.remove()
         if len(found) != 1 or found[0].ndim != 4:
             raise ValueError(f"Layer {layer!r} does not give one map for each image.")
-        best = scores.argmax(1) if classes is None else torch.tensor(classes, device=x.device)
+        best = scores.argmax(1) if classes is None else torch.as_tensor(classes, device=x.device)
         chosen = scores.gather(1, best[:, None]).sum()
         (slopes,) = torch.autograd.grad(chosen, found)
     maps = (slopes.mean((2, 3), keepdim=True) * found[0].detach()).sum(1, keepdim=True).relu()

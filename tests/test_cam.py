@@ -55,6 +55,16 @@ def quadrants():
     return model
 
 
+@pytest.mark.filterwarnings("error")
+def test_classes_may_be_a_tensor_and_gradients_off():
+    model, images = quadrants(), torch.rand(2, 1, 8, 8)
+    expected = grad_cam(model, images, "grey", [1, 0])
+    assert torch.equal(grad_cam(model, images, "grey", torch.tensor([1, 0])), expected)
+    for off in (torch.no_grad, torch.inference_mode):  # the latter is what Lightning predicts in
+        with off():
+            assert torch.equal(grad_cam(model, images.clone(), "grey", [1, 0]), expected)
+
+
 def test_a_map_is_bright_where_the_picture_is():
     picture = torch.zeros(1, 1, 8, 8)
     picture[..., 2:4, 0:2] = 1
