@@ -9,6 +9,7 @@
 when used, and so do `diff`, `optimize` and `verify`.
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 from typing import Any as _Any
 
@@ -106,13 +107,14 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+# What loads when it is first asked for: submodules, and functions with the submodules they are in.
+_SUBMODULES = ("cam", "embedding", "evaluation", "optimization", "verification")
+_FUNCTIONS = {"diff": "verification", "optimize": "optimization", "verify": "verification"}
+
+
 def __getattr__(name: str) -> _Any:
-    if name in ("diff", "verify"):
-        from . import verification
-
-        return getattr(verification, name)
-    if name == "optimize":
-        from .optimization import optimize
-
-        return optimize
+    if name in _SUBMODULES:
+        return _import_module(f".{name}", __name__)
+    if name in _FUNCTIONS:
+        return getattr(_import_module(f".{_FUNCTIONS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
