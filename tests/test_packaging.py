@@ -72,8 +72,7 @@ print(kerastorch.preprocessing.image.load_img.__name__)
 
 
 def test_what_loads_when_it_is_used_is_there_after_a_bare_import():
-    names = ["cam.grad_cam", "embedding.embed", "evaluation.evaluate", "optimization.keep_memory"]
-    names += ["verification.verify", "fine_tuning.freeze", "diff", "optimize", "verify"]
+    names = ["cam.grad_cam", "embedding.embed", "evaluation.evaluate", "optimize", "verify"]
     for name in names:
         code = f"import kerastorch; print(callable(kerastorch.{name}))"
         assert run_python(code, CHECKOUT, cwd=CHECKOUT) == ["True"]
