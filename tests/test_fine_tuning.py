@@ -166,13 +166,33 @@ def test_groups_fall_with_depth_and_spare_vectors(nested):
     assert (kernels["lr"], kernels["weight_decay"]) == (1e-2, 0.1)
     assert (vectors["lr"], vectors["weight_decay"]) == (1e-2, 0.0)
     assert kernels["params"] == [nested.get_layer("head").weight]
-    assert {group["lr"] for group in groups} == {1e-2, 5e-3}
-    first = {id(p) for group in groups[:2] for p in group["params"]}
+    assert [group["lr"] for group in groups] == [2.5e-3] * 2 + [5e-3] * 2 + [1e-2] * 2
+    first = {id(p) for group in groups[:4] for p in group["params"]}
     assert first == {id(p) for p in base.parameters()}
     assert all(
         (p.ndim > 1) == (group["weight_decay"] > 0) for group in groups for p in group["params"]
     )
     torch.optim.AdamW(groups)
+
+
+@pytest.mark.parametrize("pooling", [None, "avg"])
+def test_groups_of_a_base_are_those_it_has_in_one_piece(pooling):
+    """With what the Keras documentation puts around it: augmentation, scaling and a head."""
+    options = {"alpha": 0.35, "include_top": False, "input_shape": (64, 64, 3)}
+    with torch.device("meta"):
+        base = kerastorch.create_model("mobilenet_v2", pooling=pooling, **options)
+        image = layers.Input((64, 64, 3))
+        augmentation = kerastorch.Sequential([layers.Input((64, 64, 3)), layers.RandomFlip()])
+        x = base(layers.Rescaling(1 / 127.5, -1)(augmentation(image)))
+        x = x if pooling else layers.GlobalAveragePooling2D()(x)
+        whole = kerastorch.Model(image, layers.Dense(5)(x))
+    settings = {"lr": 1.0, "weight_decay": 0.1, "layer_decay": 0.5}
+    *of_base, kernels, vectors = parameter_groups(whole, **settings)
+    alone = parameter_groups(base, **{**settings, "lr": 0.5})
+    assert [group["lr"] for group in of_base] == [group["lr"] for group in alone]
+    for ours, theirs in zip(of_base, alone, strict=True):
+        assert [id(p) for p in ours["params"]] == [id(p) for p in theirs["params"]]
+    assert kernels["lr"] == vectors["lr"] == 1.0
 
 
 def test_groups_hold_what_is_trained_once(model):
