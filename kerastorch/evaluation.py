@@ -217,7 +217,7 @@ def in_list(
 
 def _read_list(path: Path, known: Mapping[str, int], classes: int) -> dict[str, int]:
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    if all(line.strip().isdecimal() for line in lines):
+    if lines and all(line.strip().isdecimal() for line in lines):
         raise ValueError(
             f"{path}: numbers alone, as in ImageNet's development kit, are in an order of its "
             "own (ILSVRC2012_ID): give lines of a picture's name and its WordNet id"

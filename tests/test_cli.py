@@ -120,12 +120,17 @@ def test_predict_reads_grayscale_models_and_json_labels(capsys):
     small_model("softmax", channels=1).save_weights("small.safetensors")
     Path("names.json").write_text('["cat", "dog", "fox"]')
     Path("indices.json").write_text('{"fox": 2, "cat": 0, "dog": 1}')
+    for name in ("labels.txt", "names.json"):  # as Windows marks UTF-8
+        Path(f"marked_{name}").write_text(Path(name).read_text(), encoding="utf-8-sig")
     outputs = {
         run(
             capsys,
             *["predict", "small.safetensors", "a.png", "--preprocess", "tf", "--labels", labels],
         )
-        for labels in ("labels.txt", "names.json", "indices.json")
+        for labels in (
+            *("labels.txt", "names.json", "indices.json"),
+            *("marked_labels.txt", "marked_names.json"),
+        )
     }
     ((code, out, _),) = outputs
     assert code == 0

@@ -253,6 +253,7 @@ def test_the_pairs_that_are_confused_most_come_first():
         ("--data few", "few: 2 folders, but digits has 10 classes"),
         ("--data by_number --labels names.txt", "no class is named '0', nor of 9 others"),
         ("--data flat --truth numbers.txt", "numbers.txt: numbers alone"),
+        ("--data flat --truth empty.csv", "empty.csv: no line for a picture in flat"),
         ("--data flat --truth other.csv", "other.csv: no line for a picture in flat"),
         ("--data flat --truth wrong.csv", "wrong.csv, line 2: '10' is no class"),
         ("--data flat --truth nowhere.csv", "nowhere.csv: No such file"),
@@ -265,6 +266,7 @@ def test_errors_are_a_line(run, arguments, message):
         Path("few", name).mkdir(parents=True, exist_ok=True)
         Path("few", name, "x.png").write_bytes(next(Path("flat").iterdir()).read_bytes())
     Path("numbers.txt").write_text("490\n361\n171\n")
+    Path("empty.csv").touch()
     Path("other.csv").write_text("name,class\nabc,3\n")
     Path("wrong.csv").write_text("000,3\n001,10\n")
     Path("twice.txt").write_text("\n".join([*NAMES[1:], "nine"]))

@@ -59,7 +59,7 @@ def read_labels(path: str, classes: int) -> list[str]:
     generators give it in `class_indices`.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         labels = _labels_in_json(text) if path.endswith(".json") else _labels_in_lines(text)
     except ValueError as error:
         raise ValueError(f"{path}: not a file of labels: {error}") from None
