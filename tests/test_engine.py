@@ -185,6 +185,8 @@ def test_lists_and_dicts_go_in_and_out():
 
     with pytest.raises(ValueError, match="takes 2 inputs; got 1"):
         of_lists(x)
+    with pytest.raises(ValueError, match=r"2 dimensions.* the batch; got one of shape \(4,\)"):
+        of_lists([x, y[0]])
 
 
 def test_models_nest():

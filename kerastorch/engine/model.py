@@ -298,10 +298,16 @@ class Functional(Layer):
             if missing:
                 raise ValueError(f"{self.name} also takes the inputs {missing}.")
             inputs = [inputs[name] for name in self.input_names]
-        values = flatten(inputs)
-        expected = len(flatten(self._plan.inputs))
-        if len(values) != expected:
-            raise ValueError(f"{self.name} takes {expected} inputs; got {len(values)}.")
+        values, slots = flatten(inputs), flatten(self._plan.inputs)
+        if len(values) != len(slots):
+            raise ValueError(f"{self.name} takes {len(slots)} inputs; got {len(values)}.")
+        for slot, value in zip(slots, values, strict=True):
+            rank = len(self._plan.shapes[slot])
+            if isinstance(value, Tensor) and value.ndim != rank:
+                raise ValueError(
+                    f"{self.name} takes tensors of {rank} dimensions, of which the first is the "
+                    f"batch; got one of shape {tuple(value.shape)}."
+                )
         return values
 
     def feature_maps(self, *names: str, as_list: bool = False) -> FeatureExtractor:
