@@ -55,6 +55,8 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
             handle.remove()
         if len(found) != 1 or found[0].ndim != 4:
             raise ValueError(f"Layer {layer!r} does not give one map for each image.")
+        if not found[0].requires_grad:  # an optimised copy, say
+            raise ValueError(f"{model.name!r} computes without gradients, which Grad-CAM needs.")
         best = scores.argmax(1) if classes is None else torch.as_tensor(classes, device=x.device)
         chosen = scores.gather(1, best[:, None]).sum()
         (slopes,) = torch.autograd.grad(chosen, found)

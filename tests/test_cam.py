@@ -81,6 +81,8 @@ def test_wrong_arguments_are_refused():
         grad_cam(model, picture, "gray")
     with pytest.raises(ValueError, match="'flatten' does not give one map"):
         grad_cam(model, picture, "flatten")
+    with pytest.raises(ValueError, match="computes without gradients"):
+        grad_cam(kerastorch.optimize(model), picture, "grey")
 
 
 def test_an_overlay_has_the_pictures_size_and_the_maps_colours():
