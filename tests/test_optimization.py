@@ -1,7 +1,6 @@
 """Optimised copies compute what their models compute."""
 
 import copy
-import pickle
 import subprocess
 import sys
 
@@ -12,27 +11,14 @@ from torch import nn
 import kerastorch
 from kerastorch import layers
 from kerastorch.optimization import keep_memory, optimize
-from kerastorch.optimization.backends import compiler, onnx
+from kerastorch.optimization.backends import choosing
+from tests.optimizing import differ_by, randomize
+from tests.oracle.client import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE = 96
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
-
-
-def randomize(model):
-    """Gives every batch normalisation statistics and weights that show."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(std=0.2)
-            module.running_var.uniform_(0.5, 2)
-            for parameter in module.parameters():
-                parameter.data.uniform_(0.5, 1.5)
-    return model.eval()
-
-
-def differ_by(given, expected):
-    return ((given - expected).abs().max() / expected.abs().max()).item()
 
 
 @pytest.mark.parametrize("name", kerastorch.list_models())
@@ -216,94 +202,44 @@ def test_optimised_models_are_plain_modules():
         assert differ_by(exported(x), expected) <= 1e-5
 
 
-BACKENDS = ["eager", "inductor", "onnxruntime", "openvino", "auto"]
+@pytest.mark.parametrize("backend", ["eager", "inductor", "onnxruntime", "openvino", "auto"])
+def test_every_backend_gives_the_models_outputs(backend):
+    command = [sys.executable, "-m", "tests.backends", backend]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def mobilenet():
-    return randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_backend_gives_the_models_outputs(backend, mobilenet):
-    optimized = optimize(mobilenet, backend=backend)
-    names = ["conv_pw_3", "conv_pw_9"]
-    features = optimized.feature_maps(*names)
-    for size in (1, 3):
-        x = torch.randn(size, 3, 224, 224)
-        with torch.no_grad():
-            expected = mobilenet(x)
-            wanted = mobilenet.feature_maps(*(f"{name}_relu" for name in names))(x)
-        given = optimized(x)
-        assert given.dtype == torch.float32
-        assert not given.requires_grad
-        assert differ_by(given, expected) <= 1e-5
-        kept = given.clone()
-        optimized(torch.zeros_like(x))
-        assert torch.equal(given, kept)  # results are the caller's
-        for one, other in zip(features(x).values(), wanted.values(), strict=True):
-            assert differ_by(one, other) <= 1e-5
-    copies = pickle.loads(pickle.dumps(optimized)), copy.deepcopy(optimized)
-    for one in copies:
-        assert one.backend == backend
-        assert differ_by(one(x), expected) <= 1e-5
-    pixels = x.movedim(1, -1).numpy()
-    assert differ_by(torch.from_numpy(optimized.predict(pixels)), expected) <= 1e-5
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_structures_of_inputs_and_outputs(backend):
-    image, number = layers.Input((9, 9, 3), name="image"), layers.Input((4,), name="number")
-    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(image))
-    pooled = layers.GlobalAveragePooling2D()(x)
-    outputs = {"map": layers.ReLU()(x), "sum": [layers.Add()([pooled, number])]}
-    model = randomize(kerastorch.Model({"image": image, "number": number}, outputs))
-    given = {"number": torch.randn(2, 4), "image": torch.randn(2, 3, 9, 9)}
-    results, expected = optimize(model, backend=backend)(given), model(given)
-    assert differ_by(results["map"], expected["map"]) <= 1e-5
-    assert isinstance(results["sum"], list)
-    assert differ_by(results["sum"][0], expected["sum"][0]) <= 1e-5
-
-
-@pytest.mark.parametrize("backend", ["eager", "inductor", "openvino"])
-def test_bfloat16_within_takes_and_gives_float32(backend, mobilenet):
-    x = torch.randn(2, 3, 224, 224)
-    optimized = optimize(mobilenet, dtype=torch.bfloat16, backend=backend)
-    with torch.no_grad():
-        given, expected = optimized(x), mobilenet(x)
-    assert given.dtype == torch.float32
-    assert 1e-5 < differ_by(given, expected) < 0.1
-    assert optimized.get_layer("conv1").weight.dtype == torch.bfloat16
-
-
-def test_what_a_backend_cannot_do_is_said(mobilenet, monkeypatch):
+def test_what_cannot_be_is_refused():
+    model = small_model(layers.Conv2D(4, 3))
     with pytest.raises(ValueError, match="backend is one of eager, .* not 'tensorrt'"):
-        optimize(mobilenet, backend="tensorrt")
-    with pytest.raises(ValueError, match="onnxruntime computes in float32 here, not in .*bfloat16"):
-        optimize(mobilenet, torch.bfloat16, "onnxruntime")(torch.zeros(1, 3, 224, 224))
+        optimize(model, backend="tensorrt")
     with pytest.raises(ValueError, match="only computes in evaluation mode"):
-        optimize(mobilenet)(torch.zeros(1, 3, 224, 224), training=True)
+        optimize(model)(torch.zeros(1, 3, 9, 11), training=True)
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'kerastorch\[openvino\]'"):
-        optimize(mobilenet, backend="openvino")
+        optimize(small_model(layers.Conv2D(4, 3)), backend="openvino")
 
 
-def test_auto_leaves_out_what_disagrees_or_fails(mobilenet, monkeypatch, caplog):
-    def wrong(model, inputs):
-        return lambda inputs: [torch.zeros(len(inputs[0]), 7)]
+def test_auto_leaves_out_what_disagrees_or_fails(monkeypatch, caplog):
+    model = small_model(layers.Conv2D(4, 3), layers.BatchNormalization())
+    optimized = optimize(model, backend="auto")
 
-    def broken(model, inputs):
-        raise RuntimeError("no such instruction")
+    def prepare(name, model, inputs):
+        if name == "openvino":
+            raise RuntimeError("no such instruction")
+        return model._run_steps if name == "eager" else lambda inputs: [torch.zeros(1, 4, 7, 9)]
 
-    monkeypatch.setattr(onnx, "prepare_onnxruntime", wrong)
-    monkeypatch.setattr(onnx, "prepare_openvino", broken)
-    monkeypatch.setattr(compiler, "prepare", broken)
-    x = torch.randn(1, 3, 224, 224)
+    monkeypatch.setattr(choosing, "prepare", prepare)
+    monkeypatch.setattr(choosing, "_others", lambda: ["inductor", "openvino"])
+    x = torch.randn(1, 3, 9, 11)
     with torch.no_grad():
-        expected = mobilenet(x)
-    assert differ_by(optimize(mobilenet, backend="auto")(x), expected) <= 1e-5
-    assert "onnxruntime gives other outputs" in caplog.text
-    assert "openvino cannot run mobilenet_0.25_224: no such instruction" in caplog.text
+        assert differ_by(optimized(x), model(x)) <= 1e-5
+    assert "inductor gives other outputs" in caplog.text
+    assert "openvino cannot run" in caplog.text
+    assert "no such instruction" in caplog.text
 
 
 COUNT_FAULTS = """

@@ -1,0 +1,87 @@
+"""Checks of a backend of optimised models, in a process of its own.
+
+    python -m tests.backends onnxruntime
+
+The engines stay in the process they were in, with threads and with settings of the processor;
+with them the tests' own process crashed when a child of it ended.
+"""
+
+import copy
+import pickle
+import sys
+
+import pytest
+import torch
+
+import kerastorch
+from kerastorch import layers
+from kerastorch.optimization import optimize
+from tests.optimizing import differ_by, randomize
+
+
+def check_outputs(backend: str) -> None:
+    """Outputs, features, copies and `predict`, for two sizes of batches."""
+    model = randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
+    optimized = optimize(model, backend=backend)
+    names = ["conv_pw_3", "conv_pw_9"]
+    features = optimized.feature_maps(*names)
+    for size in (1, 3):
+        x = torch.randn(size, 3, 224, 224)
+        with torch.no_grad():
+            expected = model(x)
+            wanted = model.feature_maps(*(f"{name}_relu" for name in names))(x)
+        given = optimized(x)
+        assert given.dtype == torch.float32
+        assert not given.requires_grad
+        assert differ_by(given, expected) <= 1e-5
+        kept = given.clone()
+        optimized(torch.zeros_like(x))
+        assert torch.equal(given, kept)  # results are the caller's
+        for one, other in zip(features(x).values(), wanted.values(), strict=True):
+            assert differ_by(one, other) <= 1e-5
+    for one in (pickle.loads(pickle.dumps(optimized)), copy.deepcopy(optimized)):
+        assert one.backend == backend
+        assert differ_by(one(x), expected) <= 1e-5
+    pixels = x.movedim(1, -1).numpy()
+    assert differ_by(torch.from_numpy(optimized.predict(pixels)), expected) <= 1e-5
+
+
+def check_structures(backend: str) -> None:
+    image, number = layers.Input((9, 9, 3), name="image"), layers.Input((4,), name="number")
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(image))
+    pooled = layers.GlobalAveragePooling2D()(x)
+    outputs = {"map": layers.ReLU()(x), "sum": [layers.Add()([pooled, number])]}
+    model = randomize(kerastorch.Model({"image": image, "number": number}, outputs))
+    given = {"number": torch.randn(2, 4), "image": torch.randn(2, 3, 9, 9)}
+    with torch.no_grad():
+        results, expected = optimize(model, backend=backend)(given), model(given)
+    assert differ_by(results["map"], expected["map"]) <= 1e-5
+    assert isinstance(results["sum"], list)
+    assert differ_by(results["sum"][0], expected["sum"][0]) <= 1e-5
+
+
+def check_bfloat16(backend: str) -> None:
+    """It is what is computed in, or refused; inputs and outputs are float32."""
+    model = randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
+    optimized = optimize(model, dtype=torch.bfloat16, backend=backend)
+    x = torch.randn(2, 3, 224, 224)
+    if backend == "onnxruntime":
+        with pytest.raises(ValueError, match="computes in float32 here"):
+            optimized(x)
+        return
+    with torch.no_grad():
+        given, expected = optimized(x), model(x)
+    assert given.dtype == torch.float32
+    assert 1e-5 < differ_by(given, expected) < 0.1
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    backend = sys.argv[1]
+    check_outputs(backend)
+    check_structures(backend)
+    check_bfloat16(backend)
+
+
+if __name__ == "__main__":
+    main()
