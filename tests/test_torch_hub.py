@@ -331,6 +331,7 @@ def test_entry_points_look_like_functions_written_out(name):
         "weights": None,
         "include_top": True,
         "input_shape": None,
+        "in_channels": None,
         "pooling": None,
         "classes": 1000,
         "classifier_activation": None,
