@@ -5,7 +5,6 @@ from __future__ import annotations
 from .images import example_shape
 from .layout import split_shape
 from .model import Model
-from .structure import flatten
 
 
 def blocks(model: Model) -> list[list[str]]:
@@ -59,7 +58,7 @@ def _numbers_of_values(model: Model) -> list[int]:
     numbers = []
     for step in reversed(model._plan.steps):
         numbers.append(len(needed))
-        needed = (needed - set(step.outputs)) | set(flatten(list(step.arguments)))
+        needed = (needed - set(step.outputs)) | set(step.taken)
     return numbers[::-1]
 
 

@@ -265,12 +265,12 @@ class Functional(Layer):
     @property
     def input_shape(self) -> Any:
         """Keras's shape of the input, in the structure of `input`."""
-        return _unpack_singleton(map_structure(lambda symbol: symbol.shape, self.input))
+        return unpack_singleton(map_structure(lambda symbol: symbol.shape, self.input))
 
     @property
     def output_shape(self) -> Any:
         """Keras's shape of the output, in the structure of `output`."""
-        return _unpack_singleton(map_structure(lambda symbol: symbol.shape, self.output))
+        return unpack_singleton(map_structure(lambda symbol: symbol.shape, self.output))
 
     # Computing
 
@@ -289,7 +289,7 @@ class Functional(Layer):
         for slot, value in zip(flatten(plan.inputs), self._arrange(inputs), strict=True):
             values[slot] = value
         execute(plan, self._modules, values, training)
-        return _unpack_singleton(map_structure(values.__getitem__, plan.outputs))
+        return unpack_singleton(map_structure(values.__getitem__, plan.outputs))
 
     def _arrange(self, inputs: Any) -> list:
         """The values for the inputs, flat and in order."""
@@ -386,7 +386,7 @@ class Functional(Layer):
         for slot, shape in zip(flatten(self._plan.inputs), given, strict=True):
             sizes[slot] = tuple(shape)
         self._fill_shapes(sizes)
-        return _unpack_singleton(map_structure(sizes.__getitem__, self._plan.outputs))
+        return unpack_singleton(map_structure(sizes.__getitem__, self._plan.outputs))
 
     def _fill_shapes(self, sizes: list[Any]) -> None:
         """Puts the shape of each step's results into their slots."""
@@ -584,7 +584,7 @@ def _check_graph(inputs: list[Symbol], nodes: list[Node], names: Iterable[str]) 
         raise ValueError(f"Layer names must be unique in a model; used more than once: {repeated}.")
 
 
-def _unpack_singleton(structure: Any) -> Any:
+def unpack_singleton(structure: Any) -> Any:
     """The only item of a list, as Keras gives outputs."""
     if isinstance(structure, list) and len(structure) == 1:
         return structure[0]

@@ -40,6 +40,11 @@ class Step(NamedTuple):
     spares: tuple[int, ...]
     taker: str | None
 
+    @property
+    def taken(self) -> list[int]:
+        """The slots of the values that the call takes, flat and in order."""
+        return flatten(list(self.arguments))
+
 
 class Segment(NamedTuple):
     """Steps that the backward pass runs again, so that what is computed between is not kept.
@@ -149,16 +154,12 @@ def recompute(plan: Plan, ranges: Iterable[range]) -> Plan:
     for steps in ranges:
         within = plan.steps[steps.start : steps.stop]
         made = {slot for step in within for slot in step.outputs}
-        needed = kept.union(*map(_slots_taken, plan.steps[steps.stop :]))
-        taken = set().union(*map(_slots_taken, within)) - made
+        needed = kept.union(*(step.taken for step in plan.steps[steps.stop :]))
+        taken = set().union(*(step.taken for step in within)) - made
         segments.append(
             Segment(steps.start, steps.stop, tuple(sorted(taken)), tuple(sorted(made & needed)))
         )
     return plan._replace(segments=tuple(segments))
-
-
-def _slots_taken(step: Step) -> list[int]:
-    return flatten(list(step.arguments))
 
 
 def execute(

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.modules import module as nn_module
 
 from .layer import Layer
-from .structure import flatten
 
 if TYPE_CHECKING:
     from .plan import Step
@@ -35,7 +34,7 @@ class Shortcuts:
 
     def options(self, step: Step, module: nn.Module) -> dict[str, Any]:
         """The arguments that tell a module's `forward` what to leave out."""
-        taken = flatten(list(step.arguments))
+        taken = step.taken
         if may_look(module):
             self._own.difference_update(taken)
             return {}

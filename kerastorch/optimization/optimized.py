@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..engine import Model
+from ..engine.model import unpack_singleton
 from ..engine.structure import flatten, map_structure
 from .backends import Run, prepare
 
@@ -41,8 +42,7 @@ class OptimizedModel(Model):
             with torch.inference_mode():
                 outputs = self._prepared(values)(values)
         outputs = iter(outputs)
-        given = map_structure(lambda _: next(outputs), self._plan.outputs)
-        return given[0] if isinstance(given, list) and len(given) == 1 else given
+        return unpack_singleton(map_structure(lambda _: next(outputs), self._plan.outputs))
 
     def _run_steps(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by PyTorch."""

@@ -39,12 +39,12 @@ class Steps:
         changed for one another.
         """
         makers = {step.outputs: step for step in self}
-        users = Counter(slot for step in self._steps for slot in _taken(step))
+        users = Counter(slot for step in self._steps for slot in step.taken)
         users.update(flatten(self._outputs))
         calls = Counter(step.key for step in self._steps)
         found = []
         for step in self:
-            taken = _taken(step)
+            taken = step.taken
             maker = makers.get(tuple(taken))
             is_only = maker is not None and users[taken[0]] == 1
             if is_only and calls[step.key] == calls[maker.key] == 1:
@@ -55,7 +55,7 @@ class Steps:
         """Takes out a step of one value; from now on the value stands for its result."""
         # What it takes may have changed since, when a step before it was left out.
         (position,) = (i for i, now in enumerate(self._steps) if now.outputs == step.outputs)
-        (taken,), (given,) = _taken(self._steps.pop(position)), step.outputs
+        (taken,), (given,) = self._steps.pop(position).taken, step.outputs
 
         def renamed(slot: int) -> int:
             return taken if slot == given else slot
@@ -69,7 +69,3 @@ class Steps:
     def apply(self) -> None:
         """Has the model run the steps that are left."""
         self._model._keep_steps(self._steps, self._outputs)
-
-
-def _taken(step: Step) -> list[int]:
-    return flatten(list(step.arguments))

@@ -1,8 +1,8 @@
 """Engines that run the steps of an optimised model.
 
 Each is a function from the model and a list of example inputs to a function from such lists to the
-list of outputs. `steps` is PyTorch itself, `compiler` its compiler, `onnx` has onnxruntime and
-OpenVINO; `choosing` takes the fastest.
+list of outputs. `compiler` is PyTorch's, `onnx` has onnxruntime and OpenVINO, `choosing` takes the
+fastest. `"eager"`, the model's own steps, needs none.
 """
 
 from __future__ import annotations
@@ -49,8 +49,6 @@ def prepare(name: str, model: OptimizedModel, inputs: list[Tensor]) -> Run:
 
 def _function(name: str) -> Prepare:
     match name:
-        case "eager":
-            from .steps import prepare
         case "inductor":
             from .compiler import prepare
         case "onnxruntime":
