@@ -18,6 +18,19 @@ def oracle():
 
 
 @pytest.fixture
+def run_command(capsys):
+    """Runs a command of kerastorch in this process."""
+    from kerastorch.cli import main
+
+    def run(*arguments):
+        """The exit code and what is printed to either stream."""
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
 def one_thread():
     """PyTorch computes on one thread.
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 import kerastorch
 from kerastorch import layers
-from kerastorch.cli import main
 from kerastorch.embedding import embed, embedder, read_embeddings
 from kerastorch.embedding.parts import open_parts
 from kerastorch.picture_files import find_pictures
@@ -55,15 +54,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys, folder, monkeypatch):
+def run(run_command, folder, monkeypatch):
     monkeypatch.chdir(folder)
-
-    def run(*arguments):
-        """The exit code and what is printed to either stream."""
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+    return run_command
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import wordnet_ids
 from kerastorch.applications.transforms import Preprocessing
-from kerastorch.cli import main
 from kerastorch.evaluation import Evaluation, evaluate, in_folders, in_list
 from kerastorch.picture_files import read_pictures
 from kerastorch.preprocessing.image import img_to_array, load_img
@@ -65,15 +65,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys, folder, monkeypatch):
+def run(run_command, folder, monkeypatch):
     monkeypatch.chdir(folder)
-
-    def run(*arguments):
-        """The exit code and what is printed to either stream."""
-        code = main(["evaluate", *(str(argument) for argument in arguments)])
-        return code, *capsys.readouterr()
-
-    return run
+    return partial(run_command, "evaluate")
 
 
 def truth_and_scores_of_keras(oracle):

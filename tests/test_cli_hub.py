@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import kerastorch
-from kerastorch.cli import main
 from kerastorch.hub import checkpoints_of
 from tests.oracle.client import Oracle
 from tests.published.files import publish
@@ -41,13 +40,8 @@ def cache(tmp_path):
 
 
 @pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        """The exit code and what is printed to either stream."""
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+def run(run_command):
+    return run_command
 
 
 def test_a_cache_is_filled_listed_checked_and_cleared(server, cache, run):

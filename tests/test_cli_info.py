@@ -14,17 +14,11 @@ from kerastorch.engine.layout import split_shape
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
+def run(run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("KERASTORCH_OFFLINE", "1")
-
-    def run(*arguments):
-        """The exit code and what is printed to either stream."""
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+    return run_command
 
 
 @pytest.mark.parametrize("name", kerastorch.list_models())

@@ -16,7 +16,6 @@ from PIL import Image, ImageOps
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
-from kerastorch.cli import main
 from kerastorch.preprocessing.image import img_to_array, load_img
 from tests.photographs import PHOTOGRAPHS, photograph
 
@@ -55,15 +54,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys, folder, monkeypatch):
+def run(run_command, folder, monkeypatch):
     monkeypatch.chdir(folder)
-
-    def run(*arguments):
-        """The exit code and what is printed to either stream."""
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
+    return run_command
 
 
 FILES = [f"photographs/{name}" for name in ("0.png", "2.png", "more/1.png", "more/3.png")]
