@@ -39,19 +39,24 @@ class Shortcuts:
             self._own.difference_update(taken)
             return {}
         options: dict[str, Any] = {}
-        spare = next((index for index in step.spares if taken[index] in self._own), None)
-        if module.takes_overwrite and spare is not None:
-            options["overwrite"] = spare
+        spares = self.own_spares(step)
+        overwrites = module.takes_overwrite and bool(spares)
+        if overwrites:
+            options["overwrite"] = spares[0]
         if taken[0] in self._margins:
             options["margins"] = self._margins.pop(taken[0])
         if self._can_postpone(step, module):
             options["postpone"] = True
             self._margins[step.outputs[0]] = module.padding
-        if module.makes_new_tensor:
+        if overwrites or module.makes_new_tensor:
             self._own.add(step.outputs[0])
         else:  # what the module gives or keeps may be a view of what it takes
             self._own.difference_update(taken)
         return options
+
+    def own_spares(self, step: Step) -> list[int]:
+        """The positions of the values that a call takes and that nobody else will ever see."""
+        return [index for index in step.spares if step.taken[index] in self._own]
 
     def _can_postpone(self, step: Step, module: nn.Module) -> bool:
         if step.taker is None or not module.takes_postpone:
@@ -67,6 +72,11 @@ def runs_eagerly() -> bool:
         or torch.jit.is_tracing()
         or torch._C._are_functorch_transforms_active()  # vmap adds nothing to an unbatched value
     )
+
+
+def is_exporting() -> bool:
+    """Whether the calls become a program for another engine."""
+    return getattr(torch.compiler, "is_exporting", lambda: False)()  # PyTorch has it from 2.7 on
 
 
 def nobody_watches() -> bool:

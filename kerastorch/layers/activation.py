@@ -36,11 +36,13 @@ class Activation(Layer):
         name, trainable: see `Layer`.
     """
 
-    takes_overwrite = True
-
     def __init__(self, activation: Any, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
         self.activation = activations.get(activation)
+
+    @property
+    def takes_overwrite(self) -> bool:
+        return self.activation in activations.IN_PLACE
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         if self.activation is activations.glu:
@@ -48,7 +50,7 @@ class Activation(Layer):
         return shape
 
     def forward(self, x: Tensor, overwrite: int | None = None) -> Tensor:
-        if overwrite is not None and self.activation in activations.IN_PLACE:
+        if overwrite is not None:
             return activations.IN_PLACE[self.activation](x)
         return activate(self.activation, x, self.data_format)
 

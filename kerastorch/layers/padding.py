@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..engine.shortcuts import is_exporting
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]
@@ -113,6 +116,38 @@ def same_margins(
     return height, width
 
 
+class Placement(NamedTuple):
+    """How a convolution gets margins of zeros that may be larger at the end.
+
+    Attributes:
+        image: what `F.pad` puts around the image first; None for nothing.
+        kernel: what `F.pad` puts around the kernel; None for nothing.
+        padding: the operation's own, on both sides.
+    """
+
+    image: tuple[int, ...] | None
+    kernel: tuple[int, ...] | None
+    padding: Pair
+
+
+def place_margins(margins: Margins, widens_kernel: bool) -> Placement:
+    """How a convolution gets its margins, without a padded copy of the image where it can be.
+
+    Args:
+        margins: ((top, bottom), (left, right)) in pixels.
+        widens_kernel: whether the kernel may rather be padded than the image.
+    """
+    (top, bottom), (left, right) = margins
+    more_below, more_right = bottom - top, right - left
+    if not more_below and not more_right:
+        return Placement(None, None, (bottom, right))
+    if widens_kernel and {more_below, more_right} <= {0, 1}:
+        # A zero row before the kernel's first lets it begin a row earlier, where the padding of
+        # the operation begins, and computes the same.
+        return Placement(None, (more_right, 0, more_below, 0), (bottom, right))
+    return Placement((left, right, top, bottom), None, (0, 0))
+
+
 def convolve_padded(
     x: Tensor,
     weight: Tensor,
@@ -122,22 +157,26 @@ def convolve_padded(
     dilation: Pair,
     groups: int,
 ) -> Tensor:
-    """The convolution of an image with margins of zeros, without a padded copy where that is dear.
+    """The convolution of an image with margins of zeros.
 
     Args:
         x: (N, C, H, W).
         margins: ((top, bottom), (left, right)) in pixels.
         weight, bias, strides, dilation, groups: those of `F.conv2d`.
     """
-    (top, bottom), (left, right) = margins
-    more_below, more_right = bottom - top, right - left
-    if more_below or more_right:
-        is_depthwise = groups == x.shape[1] and x.device.type == "cpu"
-        if is_depthwise and max(dilation) == 1 and {more_below, more_right} <= {0, 1}:
-            # A zero row before the kernel's first lets it begin a row earlier, where the padding
-            # of the operation begins, and computes the same.
-            weight = F.pad(weight, (more_right, 0, more_below, 0))
-        else:
-            x = F.pad(x, (left, right, top, bottom))
-            bottom = right = 0
-    return F.conv2d(x, weight, bias, strides, (bottom, right), dilation, groups)
+    widens_kernel = (
+        can_widen_kernel(groups, x.shape[1], dilation)
+        and x.device.type == "cpu"
+        and not is_exporting()  # other engines have convolutions with uneven margins
+    )
+    placement = place_margins(margins, widens_kernel)
+    if placement.image:
+        x = F.pad(x, placement.image)
+    if placement.kernel:
+        weight = F.pad(weight, placement.kernel)
+    return F.conv2d(x, weight, bias, strides, placement.padding, dilation, groups)
+
+
+def can_widen_kernel(groups: int, channels: int, dilation: Pair) -> bool:
+    """Whether a padded kernel costs less than a padded image: where each channel is on its own."""
+    return groups == channels and max(dilation) == 1

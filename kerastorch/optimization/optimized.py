@@ -11,6 +11,7 @@ from ..engine import Model
 from ..engine.model import unpack_singleton
 from ..engine.structure import flatten, map_structure
 from .backends import Run, prepare
+from .eager import EagerRun
 
 if TYPE_CHECKING:
     from ..features import FeatureExtractor
@@ -36,18 +37,31 @@ class OptimizedModel(Model):
         if training:
             raise ValueError(f"{self.name!r} is optimised: it only computes in evaluation mode.")
         values = [x.detach() for x in self._arrange(inputs)]
-        if self.backend == "eager" or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
             outputs = self._run_steps(values)
+        elif self.backend == "eager":
+            outputs = self._run_eagerly(values)
         else:
             with torch.inference_mode():
                 outputs = self._prepared(values)(values)
         outputs = iter(outputs)
         return unpack_singleton(map_structure(lambda _: next(outputs), self._plan.outputs))
 
-    def _run_steps(self, values: list[Tensor]) -> list[Tensor]:
+    def _run_eagerly(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by PyTorch."""
-        given = super().forward([_cast(x, self.compute_dtype) for x in values])
-        return [_cast(y, values[0].dtype) for y in flatten(given)]
+        eager = self._runs.setdefault("eager", EagerRun(self, self._run_plan))
+        return self._cast_around(eager, values)
+
+    def _run_steps(self, values: list[Tensor]) -> list[Tensor]:
+        """The outputs, flat, by the layers' own calls, which may become another engine's."""
+        return self._cast_around(self._run_plan, values)
+
+    def _run_plan(self, values: list[Tensor]) -> list[Tensor]:
+        return flatten(super().forward(values))
+
+    def _cast_around(self, run: Run, values: list[Tensor]) -> list[Tensor]:
+        given = run([_cast(x, self.compute_dtype) for x in values])
+        return [_cast(y, values[0].dtype) for y in given]
 
     def _prepared(self, values: list[Tensor]) -> Run:
         key = tuple((tuple(x.shape), x.dtype, x.device) for x in values)

@@ -6,6 +6,8 @@ steps out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +41,7 @@ def fold_normalizations(steps: Steps) -> None:
     for maker, step in steps.pairs():
         layer, norm = steps.module(maker), steps.module(step)
         is_norm = isinstance(norm, layers.BatchNormalization) and not step.training
-        if is_norm and _is_linear(layer) and _normalizes_features(norm):
+        if is_norm and _is_linear(layer) and normalizes_features(norm):
             _fold(norm, layer.pointwise if isinstance(layer, layers.SeparableConv2D) else layer)
             steps.leave_out(step)
 
@@ -49,7 +51,8 @@ def _is_linear(layer: nn.Module) -> bool:
     return isinstance(layer, foldable) and layer.activation is activations.linear
 
 
-def _normalizes_features(norm: layers.BatchNormalization) -> bool:
+def normalizes_features(norm: layers.BatchNormalization) -> bool:
+    """Whether a batch normalisation is one of the channels of images, or of the last axis."""
     features = 1 if norm.data_format == "channels_first" else -1
     return norm.axis in (features, features % 4)
 
@@ -86,13 +89,14 @@ def fuse_activations(steps: Steps) -> None:
     """Has convolutions and dense layers apply the activation behind them themselves."""
     for maker, step in steps.pairs():
         layer = steps.module(maker)
-        function = _activation_of(steps.module(step))
+        function = activation_of(steps.module(step))
         if function is not None and _is_linear(layer):
             layer.activation = function
             steps.leave_out(step)
 
 
-def _activation_of(module: nn.Module):
+def activation_of(module: nn.Module) -> Callable | None:
+    """The activation function that a layer is, if it is one."""
     if isinstance(module, layers.Activation):
         return module.activation
     if isinstance(module, layers.ReLU) and not module.negative_slope and not module.threshold:

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     """Runs each backend on the inputs, in turn, and keeps the one with the least median time."""
-    runs: dict[str, Run] = {"eager": model._run_steps}
-    expected = model._run_steps(inputs)
+    runs: dict[str, Run] = {"eager": model._run_eagerly}
+    expected = model._run_eagerly(inputs)
     for name in _others():
         try:
             run = prepare(name, model, inputs)

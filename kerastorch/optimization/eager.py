@@ -1,0 +1,87 @@
+"""PyTorch itself as what runs an optimised model: by a program, or where one would show, by steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..engine import Model
+from ..engine.shortcuts import nobody_watches
+from .backends import Run
+from .kernels import has_kernels
+from .program import Program
+
+
+class EagerRun:
+    """Computes the outputs of a model, flat, from its inputs.
+
+    Args:
+        model: is in evaluation mode.
+        run_plan: computes them by the layers' own calls.
+    """
+
+    def __init__(self, model: Model, run_plan: Run):
+        self._model, self._run_plan = model, run_plan
+        self._watch: _Watch | None = None
+        self._program: Program | None = None
+
+    def __call__(self, values: list[Tensor]) -> list[Tensor]:
+        if not _can_take_program(values):
+            return self._run_plan(values)
+        if self._watch is None or self._watch.sees_a_change():
+            self._watch = _Watch(self._model)
+            self._program = Program(self._model) if self._watch.allows_program() else None
+        return self._run_plan(values) if self._program is None else self._program(values)
+
+
+def _can_take_program(values: list[Tensor]) -> bool:
+    return (
+        nobody_watches()
+        and not torch.is_autocast_enabled("cpu")
+        and torch._C._get_mkldnn_enabled()
+        and not torch._C._len_torch_dispatch_stack()  # as counters of operations have one
+        and all(type(x) is Tensor and x.device.type == "cpu" for x in values)
+    )
+
+
+class _Watch:
+    """Remembers the modules, weights and hooks of a model, and sees when they are others."""
+
+    def __init__(self, model: nn.Module):
+        modules = list(model.modules())
+        self._children = [module._modules for module in modules if module._modules]
+        self._tensors = [
+            tensors
+            for module in modules
+            for tensors in (module._parameters, module._buffers)
+            if tensors
+        ]
+        self._hooks = [
+            hooks
+            for module in modules
+            for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        ]
+        self._state = self._look()
+
+    def sees_a_change(self) -> bool:
+        return self._look() != self._state
+
+    def allows_program(self) -> bool:
+        """Whether all computing is in one type, on the CPU, for which there are kernels."""
+        floating = [x for x in self._all_tensors() if x.is_floating_point()]
+        types = {x.dtype for x in floating}
+        on_cpu = all(x.device.type == "cpu" and type(x.data) is Tensor for x in floating)
+        return on_cpu and len(types) == 1 and has_kernels(*types)
+
+    def _all_tensors(self) -> list[Tensor]:
+        return [x for own in self._tensors for x in own.values() if x is not None]
+
+    def _look(self) -> tuple:
+        modules = [child for own in self._children for child in own.values()]
+        weights = [(x.data_ptr(), _version(x)) for x in self._all_tensors()]
+        return modules, weights, any(self._hooks)
+
+
+def _version(x: Tensor) -> int:
+    """How often a tensor has been written to."""
+    return -1 if x.is_inference() else x._version

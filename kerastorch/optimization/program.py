@@ -1,0 +1,250 @@
+"""A model's steps as a flat list of calls, with oneDNN's kernels in the place of convolutions."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import activations, layers
+from ..engine import Model
+from ..engine.plan import Plan, Step
+from ..engine.shortcuts import Shortcuts, may_look
+from ..engine.structure import flatten, map_structure
+from ..layers.activation import activate_own
+from ..layers.convolutional import SamePaddedConv2d
+from ..layers.padding import Margins
+from .kernels import AFTER_SUM, ATTRIBUTES, Convolution, affine, convolution
+from .passes import activation_of, normalizes_features, scale_and_shift
+
+
+class Program:
+    """What the plan of an optimised model does, for tensors on the CPU and without gradients.
+
+    Layers of users, and those with hooks, are called as by the plan.
+
+    Args:
+        model: in evaluation mode. Later changes of it, also of its weights, are not seen.
+    """
+
+    def __init__(self, model: Model):
+        plan = model._plan
+        self._inputs = flatten(plan.inputs)
+        self._outputs = flatten(plan.outputs)
+        calls = _fuse_sums(list(_calls(plan, model._modules)), plan, self._outputs)
+        calls = _fuse_activations(calls, self._outputs)
+        self._calls = _with_slots_to_free(calls, self._outputs)
+        self._slots = 1 + max([len(plan.shapes) - 1, *(max(call.given) for call in calls)])
+
+    def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
+        """The outputs, flat, of inputs in order."""
+        values: list[Any] = [None] * self._slots
+        for slot, value in zip(self._inputs, inputs, strict=True):
+            is_image = value.ndim == 4
+            values[slot] = value.to(memory_format=torch.channels_last) if is_image else value
+        for function, taken, given, free in self._calls:
+            result = function(*[values[slot] for slot in taken])
+            if len(given) == 1:
+                values[given[0]] = result
+            else:
+                for slot, value in zip(given, result, strict=True):
+                    values[slot] = value
+            for slot in free:
+                values[slot] = None
+        return [values[slot] for slot in self._outputs]
+
+
+@dataclass
+class _Call:
+    """One call of a program.
+
+    Attributes:
+        function: takes tensors and gives one, or a list of several.
+        taken: the slots of the tensors.
+        given: the slots of the results.
+        module: the layer that it is of.
+        kernel: the convolution that the function is, if it may have a tail.
+        overwritable: the slots of those tensors that only this call will ever see.
+    """
+
+    function: Callable[..., Any]
+    taken: list[int]
+    given: tuple[int, ...]
+    module: nn.Module | None = None
+    kernel: Convolution | None = None
+    overwritable: tuple[int, ...] = ()
+
+
+# --------------------------------------------------------------------------------- the plan's steps
+
+
+def _calls(plan: Plan, children: Mapping[str, nn.Module]) -> Iterator[_Call]:
+    """The calls that do what each step does."""
+    shortcuts = Shortcuts(children)
+    new_slots = itertools.count(len(plan.shapes))
+    for step in plan.steps:
+        module = children[step.key]
+        overwritable = tuple(step.taken[index] for index in shortcuts.own_spares(step))
+        options = step.options | shortcuts.options(step, module)
+        mode = step.training
+        if mode is not None and getattr(module, "takes_training", False):
+            options["training"] = mode
+        kernels = [] if mode else _kernels_of(module, step, plan, options.get("margins"))
+        if kernels:
+            yield from _chain(kernels, module, step, new_slots)
+        else:
+            function = _function(module, step, options)
+            yield _Call(function, step.taken, step.outputs, module, overwritable=overwritable)
+
+
+def _kernels_of(
+    module: nn.Module, step: Step, plan: Plan, margins: Margins | None
+) -> list[Convolution]:
+    """The kernels that do, one after another, what a layer does before its activation, if any."""
+    if may_look(module):
+        return []
+    if isinstance(module, layers.BatchNormalization):
+        is_of_images = len(plan.shapes[step.outputs[0]]) == 4
+        if not is_of_images or not normalizes_features(module):
+            return []
+        return [affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
+    if isinstance(module, layers.SeparableConv2D):
+        parts = [module.depthwise, module.pointwise]
+    elif isinstance(module, layers.Conv2D | layers.DepthwiseConv2D):
+        parts = [module]
+    else:
+        return []
+    if not all(map(_is_plain, parts)):
+        return []
+    first, *others = parts
+    return [
+        convolution(first, module.margins if margins is None else margins),
+        *(convolution(part, None) for part in others),
+    ]
+
+
+def _is_plain(part: nn.Module) -> bool:
+    """Whether a convolution is as its layer has made it, not what an adapter has put there."""
+    is_own = isinstance(part, SamePaddedConv2d) and not part._modules
+    return is_own and part.padding_mode == "zeros"
+
+
+def _chain(
+    kernels: list[Convolution], module: nn.Module, step: Step, new_slots: Iterator[int]
+) -> Iterator[_Call]:
+    """The calls of a layer's kernels, each on the result before, and of its activation."""
+    functions: list[Callable] = list(kernels)
+    activation = getattr(module, "activation", activations.linear)
+    if activation in ATTRIBUTES:
+        kernels[-1].activation = activation
+    else:
+        functions.append(
+            functools.partial(activate_own, activation, data_format=module.data_format)
+        )
+    (taken,) = step.taken
+    for function in functions:
+        given = step.outputs[0] if function is functions[-1] else next(new_slots)
+        kernel = function if isinstance(function, Convolution) else None
+        yield _Call(function, [taken], (given,), module, kernel)
+        taken = given
+
+
+def _function(module: nn.Module, step: Step, options: Mapping[str, Any]) -> Callable[..., Any]:
+    """What calls a module with the tensors that a step takes, flat."""
+    if isinstance(module, Model) and not may_look(module) and not options.get("training"):
+        program = Program(module)
+        return lambda *inputs: _unpacked(program(list(inputs)))
+    call = functools.partial(module if may_look(module) else module.forward, **options)
+    if all(isinstance(argument, int) for argument in step.arguments):
+        regular = call
+    else:
+
+        def regular(*inputs: Tensor) -> Any:
+            leaves = iter(inputs)
+            return call(*map_structure(lambda _: next(leaves), step.arguments))
+
+    return regular if len(step.outputs) == 1 else lambda *inputs: flatten(regular(*inputs))
+
+
+def _unpacked(outputs: list[Tensor]) -> Any:
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+# ------------------------------------------------------------------------------------------- fusing
+
+
+def _fuse_sums(calls: list[_Call], plan: Plan, outputs: list[int]) -> list[_Call]:
+    """Has convolutions add what an `Add` layer adds to their result."""
+    users = _count_users(calls, outputs)
+    made = {slot: position for position, call in enumerate(calls) for slot in call.given}
+    fused: dict[int, _Call | None] = dict(enumerate(calls))
+    for position, call in enumerate(calls):
+        if not _is_sum_of_two(call, plan):
+            continue
+        other, last = sorted(call.taken, key=lambda slot: made.get(slot, -1))
+        maker = fused.get(made.get(last, -1))
+        if maker is None or not _takes_tail(maker) or users[last] != 1 or len(maker.taken) != 1:
+            continue
+        within = calls[made[last] + 1 : position]
+        is_own = other in call.overwritable and not any(other in one.taken for one in within)
+        is_certain = len(plan.sources) == 1 and None not in plan.shapes[other][1:]
+        function = maker.kernel.onto if is_own and is_certain else maker.kernel.plus
+        taken = [*maker.taken, other]
+        fused[made[last]] = _Call(function, taken, call.given, kernel=maker.kernel)
+        fused[position], made[call.given[0]] = None, made[last]
+    return [call for call in fused.values() if call is not None]
+
+
+def _is_sum_of_two(call: _Call, plan: Plan) -> bool:
+    if not isinstance(call.module, layers.Add) or may_look(call.module):
+        return False
+    shapes = [plan.shapes[slot] for slot in call.taken]
+    return len(set(call.taken)) == 2 == len(call.taken) and shapes[0] == shapes[1]
+
+
+def _takes_tail(call: _Call) -> bool:
+    return call.kernel is not None and call.kernel.activation is activations.linear
+
+
+def _fuse_activations(calls: list[_Call], outputs: list[int]) -> list[_Call]:
+    """Has kernels apply the activation layer that alone takes their result."""
+    users = _count_users(calls, outputs)
+    makers: dict[int, _Call] = {}
+    kept = []
+    for call in calls:
+        maker = makers.get(call.taken[0])
+        if maker is not None and users[call.taken[0]] == 1 and _takes_tail(maker):
+            function = None if may_look(call.module) else activation_of(call.module)
+            if function in (AFTER_SUM if len(maker.taken) > 1 else ATTRIBUTES):
+                maker.kernel.activation = function
+                maker.given = call.given
+                makers[call.given[0]] = maker
+                continue
+        kept.append(call)
+        makers.update(dict.fromkeys(call.given, call))
+    return kept
+
+
+def _count_users(calls: list[_Call], outputs: list[int]) -> Counter[int]:
+    return Counter(outputs) + Counter(slot for call in calls for slot in call.taken)
+
+
+def _with_slots_to_free(calls: list[_Call], outputs: list[int]) -> list[tuple]:
+    """What is called, and the slots that it takes, gives and, as the last to need them, frees."""
+    last_use = {}
+    for position, call in enumerate(calls):
+        last_use.update(dict.fromkeys([*call.given, *call.taken], position))
+    free: dict[int, list[int]] = defaultdict(list)
+    for slot, position in last_use.items():
+        if slot not in outputs:
+            free[position].append(slot)
+    return [
+        (call.function, call.taken, call.given, free[position])
+        for position, call in enumerate(calls)
+    ]
