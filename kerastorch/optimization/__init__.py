@@ -23,6 +23,8 @@ PASSES = (
     passes.drop_identities,
     passes.fold_padding,
     passes.fold_normalizations,
+    passes.fold_scales,
+    passes.share_activations,
     passes.fuse_activations,
 )
 

@@ -1,4 +1,4 @@
-"""PyTorch itself as what runs an optimised model: by a program, or where one would show, by steps."""
+"""PyTorch itself as what runs an optimised model."""
 
 from __future__ import annotations
 

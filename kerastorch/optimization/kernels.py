@@ -28,6 +28,7 @@ ATTRIBUTES = {
     activations.tanh: ("tanh", [], ""),
     activations.gelu: ("gelu", [], "none"),
 }
+LAYOUTS = 2  # of a weight that are kept, say for full batches and the last one
 AFTER_SUM = {activations.linear: None, activations.relu: "relu"}
 
 
@@ -62,7 +63,7 @@ class Convolution:
         self._weight, self._bias = weight.detach(), None if bias is None else bias.detach()
         self._margins_of = margins_of
         self._strides, self._dilation, self._groups = strides, dilation, groups
-        self._placed: dict[Margins, tuple[Placement, Tensor]] = {}
+        self._laid_out: dict[torch.Size, tuple[Placement, Tensor]] = {}
         self.activation: Callable = activations.linear
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -90,33 +91,29 @@ class Convolution:
 
     def _place(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """The image, the weight and the padding of the operation."""
-        margins = self._margins_of(x.shape[2:])
-        if margins not in self._placed:
-            self._placed[margins] = self._lay_out(margins, x)
-        placement, weight = self._placed[margins]
+        if x.shape not in self._laid_out:
+            if len(self._laid_out) == LAYOUTS:
+                del self._laid_out[next(iter(self._laid_out))]
+            self._laid_out[x.shape] = self._lay_out(x.shape)
+        placement, weight = self._laid_out[x.shape]
         if placement.image:
             x = F.pad(x, placement.image)
         return x, weight, placement.padding
 
-    def _lay_out(self, margins: Margins, x: Tensor) -> tuple[Placement, Tensor]:
-        channels = x.shape[1]
+    def _lay_out(self, shape: torch.Size) -> tuple[Placement, Tensor]:
+        """Where the zeros go, and the weight as oneDNN wants it for images of this shape."""
+        batch, channels, height, width = shape
         widens_kernel = can_widen_kernel(self._groups, channels, self._dilation)
-        placement = place_margins(margins, widens_kernel)
+        placement = place_margins(self._margins_of(shape[2:]), widens_kernel)
+        left, right, top, bottom = placement.image or (0, 0, 0, 0)
         weight = F.pad(self._weight, placement.kernel) if placement.kernel else self._weight
-        around = placement.image or (0, 0, 0, 0)
-        size = [
-            x.shape[0],
-            channels,
-            x.shape[2] + around[2] + around[3],
-            x.shape[3] + around[0] + around[1],
-        ]
         packed = torch.ops.mkldnn._reorder_convolution_weight(
             weight.contiguous(memory_format=torch.channels_last),
             placement.padding,
             self._strides,
             self._dilation,
             self._groups,
-            size,
+            [batch, channels, height + top + bottom, width + left + right],
         )
         return placement, packed
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import activations, layers
+from ..engine.plan import Step
 from .steps import Steps
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
@@ -42,7 +43,7 @@ def fold_normalizations(steps: Steps) -> None:
         layer, norm = steps.module(maker), steps.module(step)
         is_norm = isinstance(norm, layers.BatchNormalization) and not step.training
         if is_norm and _is_linear(layer) and normalizes_features(norm):
-            _fold(norm, layer.pointwise if isinstance(layer, layers.SeparableConv2D) else layer)
+            _fold(*scale_and_shift(norm), layer)
             steps.leave_out(step)
 
 
@@ -57,9 +58,16 @@ def normalizes_features(norm: layers.BatchNormalization) -> bool:
     return norm.axis in (features, features % 4)
 
 
-def _fold(norm: nn.Module, layer: nn.Module) -> None:
-    """Puts what a batch normalisation does into the weights of the layer before it."""
-    scale, shift = scale_and_shift(norm)
+def _fold(scale: Tensor, shift: Tensor, layer: nn.Module) -> None:
+    """Has a convolution or dense layer multiply its features with a scale, and add a shift.
+
+    Args:
+        scale, shift: a number for each feature, or one for all.
+    """
+    if isinstance(layer, layers.SeparableConv2D):
+        layer = layer.pointwise
+    features = len(layer.weight)
+    scale, shift = scale.expand(features), shift.expand(features)
     weight = layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
     bias = shift if layer.bias is None else layer.bias.double() * scale + shift
     layer.weight = nn.Parameter(weight.to(layer.weight), requires_grad=False)
@@ -73,6 +81,21 @@ def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
         scale = scale * norm.weight.double()
     shift = -norm.running_mean.double() * scale
     return scale, shift if norm.bias is None else shift + norm.bias.double()
+
+
+def fold_scales(steps: Steps) -> None:
+    """Has convolutions scale what InceptionResNetV2's residual steps scale and add."""
+    makers = steps.makers()
+    for step in steps:
+        module = steps.module(step)
+        if not isinstance(module, layers.CustomScaleLayer):
+            continue
+        _, scaled = steps.taken(step)
+        layer = steps.module(makers[scaled]) if scaled in makers else None
+        if _is_linear(layer):
+            scale, none = torch.tensor([module.scale, 0.0], dtype=torch.double)
+            _fold(scale, none, layer)
+            steps.replace(step, layers.Add(name=module.name))
 
 
 def fold_padding(steps: Steps) -> None:
@@ -93,6 +116,18 @@ def fuse_activations(steps: Steps) -> None:
         if function is not None and _is_linear(layer):
             layer.activation = function
             steps.leave_out(step)
+
+
+def share_activations(steps: Steps) -> None:
+    """Computes an activation of a value once for all that take it, as the cells of NASNet do."""
+    first: dict[tuple, Step] = {}
+    for step in steps:
+        function = activation_of(steps.module(step))
+        if function is None:
+            continue
+        same = first.setdefault((function, *steps.taken(step)), step)
+        if same is not step:
+            steps.leave_out(step, stand_in=same.outputs[0])
 
 
 def activation_of(module: nn.Module) -> Callable | None:
