@@ -281,3 +281,51 @@ def test_only_glibc_keeps_memory(monkeypatch):
     monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
     with pytest.raises(OSError, match="needs Linux with glibc"):
         keep_memory()
+
+
+def preprocessed(*parts, **convolution):
+    parts = (*parts, layers.Conv2D(4, 3, bias_initializer="random_normal", **convolution))
+    return small_model(*parts, layers.BatchNormalization(), layers.ReLU()).double()
+
+
+def normalization():
+    return layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.1, 0.2, 0.3])
+
+
+FOLDED = {
+    "a scale in front of zeros": lambda: preprocessed(layers.Rescaling(1 / 255), padding="same"),
+    "an offset": lambda: preprocessed(layers.Rescaling(1 / 127.5, offset=-1)),
+    "statistics": lambda: preprocessed(layers.Rescaling(1 / 255), normalization()),
+    "groups": lambda: small_model(
+        layers.Rescaling([1.0, 2.0, 3.0]), layers.Conv2D(6, 3, groups=3)
+    ).double(),
+    "one for each channel": lambda: small_model(
+        normalization(), layers.SeparableConv2D(5, 3, depth_multiplier=2)
+    ).double(),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_preprocessing_is_folded_on_request(case):
+    model = FOLDED[case]()
+    x = 255 * torch.rand(2, 3, 9, 11, dtype=torch.float64)
+    assert {"Rescaling", "Normalization"} & set(kinds(optimize(model)))
+    optimized = optimize(model, fold_preprocessing=True)
+    assert not {"Rescaling", "Normalization"} & set(kinds(optimized))
+    with torch.inference_mode():
+        assert differ_by(optimized(x), model(x)) <= 1e-12
+        pixels = x.to(torch.uint8)
+        assert differ_by(optimized(pixels), model(pixels.double())) <= 1e-6
+
+
+def test_preprocessing_stays_where_zeros_would_be_others():
+    model = preprocessed(layers.Rescaling(1 / 127.5, offset=-1), padding="same")
+    assert "Rescaling" in kinds(optimize(model, fold_preprocessing=True))
+    padded = preprocessed(layers.Rescaling(2.0, offset=-1), layers.ZeroPadding2D(1))
+    assert "Rescaling" in kinds(optimize(padded, fold_preprocessing=True))
+
+
+def test_optimised_models_are_not_saved_for_keras(tmp_path):
+    with pytest.raises(ValueError, match="save the model it is made from"):
+        optimize(small_model(layers.Conv2D(4, 3))).save(tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())

@@ -30,7 +30,11 @@ PASSES = (
 
 
 def optimize(
-    model: Model, dtype: torch.dtype | None = None, backend: str = "eager"
+    model: Model,
+    dtype: torch.dtype | None = None,
+    backend: str = "eager",
+    *,
+    fold_preprocessing: bool = False,
 ) -> OptimizedModel:
     """A copy of a model that only computes in evaluation mode, and faster.
 
@@ -47,6 +51,9 @@ def optimize(
         backend: what runs it: `"eager"`, PyTorch itself; `"inductor"`, its compiler;
             `"onnxruntime"` or `"openvino"`, on the CPU, where they are installed; or `"auto"`, the
             fastest of those that are, tried on the first inputs of each size.
+        fold_preprocessing: whether Rescaling and Normalization layers in front of a convolution go
+            into its weights, where that changes nothing but roundings: where no zeros are put
+            around what they give, or they give zero for zero.
 
     Returns:
         A `Model` in evaluation mode, without gradients, its weights in `channels_last`. Its outputs
@@ -60,9 +67,8 @@ def optimize(
     optimized = copy.deepcopy(model).eval().requires_grad_(False)
     for part in [module for module in optimized.modules() if isinstance(module, Model)]:
         steps = Steps(part)
-        for leave_out in PASSES:
+        for leave_out in (*PASSES, *([passes.fold_preprocessing] if fold_preprocessing else [])):
             leave_out(steps)
         steps.apply()
-    dtype = dtype or next((p.dtype for p in model.parameters()), None)
-    become_optimized(optimized, backend, dtype)
+    become_optimized(optimized, backend)
     return optimized.to(dtype=dtype, memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,16 +23,23 @@ class OptimizedModel(Model):
 
     It is a Model of the layers that are left, under Keras's names: `get_layer`, `feature_maps`,
     `predict` and `transforms` work. `forward` gives outputs in the type of its inputs, whatever it
-    computes in. Backends other than `"eager"` are prepared when inputs of a size first come, which
-    may take a minute; copies and pickles are prepared anew.
+    computes in, and in float32 for bytes (`torch.uint8`). Backends other than `"eager"` are
+    prepared when inputs of a size first come, which may take a minute; copies and pickles are
+    prepared anew.
+
+    `"eager"` sees hooks, modules and weights that come later, but not what is written into a
+    weight's `data` after the first call; the other backends keep what they were prepared with.
 
     Attributes:
         backend: what runs it.
-        compute_dtype: what it computes in; None, the type of the inputs, where it has no weights.
     """
 
     backend = "eager"
-    compute_dtype: torch.dtype | None = None
+
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        """What it computes in; None, the type of the inputs, where it has no weights."""
+        return next((x.dtype for x in self.parameters()), None)
 
     def forward(self, inputs: Any, training: bool | None = None) -> Any:
         if training:
@@ -39,13 +47,21 @@ class OptimizedModel(Model):
         values = [x.detach() for x in self._arrange(inputs)]
         if torch.compiler.is_compiling():
             outputs = self._run_steps(values)
-        elif self.backend == "eager":
-            outputs = self._run_eagerly(values)
         else:
-            with torch.inference_mode():
-                outputs = self._prepared(values)(values)
+            with torch.no_grad():
+                outputs = self._run(values)
         outputs = iter(outputs)
         return unpack_singleton(map_structure(lambda _: next(outputs), self._plan.outputs))
+
+    def _run(self, values: list[Tensor]) -> list[Tensor]:
+        """The outputs, flat, by the backend."""
+        if self.backend == "eager":
+            return self._run_eagerly(values)
+        key = tuple((tuple(x.shape), x.dtype, x.device) for x in values)
+        with torch.inference_mode():
+            if key not in self._runs:
+                self._runs[key] = prepare(self.backend, self, values)
+            return self._runs[key](values)
 
     def _run_eagerly(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by PyTorch."""
@@ -60,31 +76,33 @@ class OptimizedModel(Model):
         return flatten(super().forward(values))
 
     def _cast_around(self, run: Run, values: list[Tensor]) -> list[Tensor]:
-        given = run([_cast(x, self.compute_dtype) for x in values])
-        return [_cast(y, values[0].dtype) for y in given]
-
-    def _prepared(self, values: list[Tensor]) -> Run:
-        key = tuple((tuple(x.shape), x.dtype, x.device) for x in values)
-        if key not in self._runs:
-            self._runs[key] = prepare(self.backend, self, values)
-        return self._runs[key]
+        dtype = self.compute_dtype
+        given = run([_cast(x, dtype) for x in values])
+        floating = next((x.dtype for x in values if x.is_floating_point()), torch.float32)
+        return [_cast(y, floating) for y in given]
 
     def feature_maps(self, *names: str, as_list: bool = False) -> FeatureExtractor:
         features = super().feature_maps(*names, as_list=as_list)
-        become_optimized(features.body, self.backend, self.compute_dtype)
+        become_optimized(features.body, self.backend)
         return features
+
+    def save(self, filepath: str | PathLike) -> None:
+        raise ValueError(
+            f"{self.name!r} is optimised, which Keras has nothing for: save the model it is made "
+            "from, and optimise that when it is loaded."
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_runs": {}}
 
 
-def become_optimized(model: Model, backend: str, dtype: torch.dtype | None) -> None:
+def become_optimized(model: Model, backend: str) -> None:
     """Turns a model, whose layers are as they should be, into one that a backend runs."""
     model.__class__ = OptimizedModel
     model.backend = backend
-    model.compute_dtype = dtype
     model._runs = {}
 
 
 def _cast(x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return x.to(dtype) if dtype is not None and x.is_floating_point() else x
+    is_number = x.is_floating_point() or x.dtype == torch.uint8  # others are indices
+    return x.to(dtype) if dtype is not None and is_number else x

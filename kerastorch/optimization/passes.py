@@ -37,6 +37,51 @@ def drop_identities(steps: Steps) -> None:
             steps.leave_out(step)
 
 
+def fold_preprocessing(steps: Steps) -> None:
+    """Leaves Rescaling and Normalization to the convolution that takes their images.
+
+    That is exact where the convolution puts no zeros around what they give, or where they give zero
+    for zero.
+    """
+    while any(_fold_preprocessing(steps, *pair) for pair in steps.pairs()):
+        pass
+
+
+def _fold_preprocessing(steps: Steps, maker: Step, step: Step) -> bool:
+    """Leaves out one layer of preprocessing, if it can be."""
+    preprocessing, layer = steps.module(maker), steps.module(step)
+    if not isinstance(preprocessing, layers.Rescaling | layers.Normalization):
+        return False
+    if not isinstance(layer, CONVOLUTIONS):
+        return False
+    first = layer.depthwise if isinstance(layer, layers.SeparableConv2D) else layer
+    with torch.no_grad():  # what it multiplies with and adds shows at 0 and 1
+        black, white = (
+            preprocessing(torch.full((1, first.in_channels, 1, 1), value, dtype=torch.double))
+            for value in (0, 1)
+        )
+    if black.numel() != first.in_channels or (black.any() and _has_padding(layer)):
+        return False
+    scale, shift = (white - black).flatten(), black.flatten()
+    weight = first.weight.double()
+    groups, size = first.groups, weight.shape[1]
+    scale, shift = (
+        x.view(groups, 1, size).expand(-1, len(weight) // groups, -1).reshape(-1, size, 1, 1)
+        for x in (scale, shift)
+    )
+    bias = (weight * shift).sum((1, 2, 3))
+    first.weight = _constant((weight * scale).to(first.weight))
+    first.bias = _constant((bias if first.bias is None else bias + first.bias).to(first.weight))
+    steps.leave_out(maker)
+    return True
+
+
+def _has_padding(layer: nn.Module) -> bool:
+    if layer.margins is not None:
+        return any(map(any, layer.margins))
+    return layer.padding not in ("valid", 0, (0, 0))
+
+
 def fold_normalizations(steps: Steps) -> None:
     """Folds each batch normalisation into the convolution or dense layer in front of it."""
     for maker, step in steps.pairs():
@@ -70,8 +115,12 @@ def _fold(scale: Tensor, shift: Tensor, layer: nn.Module) -> None:
     scale, shift = scale.expand(features), shift.expand(features)
     weight = layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
     bias = shift if layer.bias is None else layer.bias.double() * scale + shift
-    layer.weight = nn.Parameter(weight.to(layer.weight), requires_grad=False)
-    layer.bias = nn.Parameter(bias.to(layer.weight), requires_grad=False)
+    layer.weight = _constant(weight.to(layer.weight))
+    layer.bias = _constant(bias.to(layer.weight))
+
+
+def _constant(x: Tensor) -> nn.Parameter:
+    return nn.Parameter(x.detach(), requires_grad=False)
 
 
 def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:

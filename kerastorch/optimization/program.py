@@ -191,7 +191,7 @@ def _fuse_sums(calls: list[_Call], plan: Plan, outputs: list[int]) -> list[_Call
         maker = fused.get(made.get(last, -1))
         if maker is None or not _takes_tail(maker) or users[last] != 1 or len(maker.taken) != 1:
             continue
-        within = calls[made[last] + 1 : position]
+        within = calls[made[last] : position]
         is_own = other in call.overwritable and not any(other in one.taken for one in within)
         is_certain = len(plan.sources) == 1 and None not in plan.shapes[other][1:]
         function = maker.kernel.onto if is_own and is_certain else maker.kernel.plus

@@ -1,0 +1,291 @@
+"""Optimised models on the CPU call oneDNN's kernels, where nobody could tell."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import kerastorch
+from kerastorch import layers
+from kerastorch.optimization import optimize
+from tests.optimizing import differ_by, randomize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def operations(function, *arguments):
+    """The names of the operations of PyTorch that a call runs."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        function(*arguments)
+    return [event.name for event in profile.events()]
+
+
+def fuses(model, x):
+    names = operations(model, x)
+    return any(name.startswith("mkldnn::_convolution_pointwise") for name in names)
+
+
+class Shifted(layers.Layer):
+    """A user's own layer."""
+
+    def forward(self, x):
+        return x + 1
+
+
+def conv(*arguments, **options):
+    return layers.Conv2D(*arguments, bias_initializer="random_normal", **options)
+
+
+def residual(x):
+    y = conv(4, 3, padding="same")(conv(4, 1, activation="relu")(x))
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def two_residuals(x):
+    return residual(residual(conv(4, 1)(x)))
+
+
+def sum_whose_addend_is_convolved(x):
+    x = conv(4, 1)(x)
+    return layers.Add()([x, conv(4, 3, padding="same")(x)])
+
+
+def sum_of_convolutions(x):
+    return layers.Add()([conv(5, 1)(x), conv(5, 3, padding="same")(x)])
+
+
+def sum_then_relu6(x):
+    return layers.ReLU(6)(layers.Add()([conv(4, 1)(x), conv(4, 1)(x)]))
+
+
+def sum_whose_addend_is_used_between(x):
+    first = layers.ReLU()(conv(4, 1)(x))
+    last = conv(4, 1)(x)
+    pooled = layers.AveragePooling2D(2)(first)
+    return [layers.Add()([first, last]), pooled]
+
+
+def sum_whose_addend_is_used_after(x):
+    first = conv(4, 1)(x)
+    total = layers.Add()([first, conv(4, 1)(x)])
+    return layers.Concatenate()([total, first])
+
+
+def sum_that_broadcasts(x):
+    return layers.Add()([layers.GlobalAveragePooling2D(keepdims=True)(x), conv(3, 1)(x)])
+
+
+def sum_with_itself(x):
+    y = conv(4, 1)(x)
+    return layers.Add()([y, y])
+
+
+def sum_of_three(x):
+    return layers.Add()([x, conv(3, 1)(x), conv(3, 1)(x)])
+
+
+def sum_of_an_output(x):
+    first = conv(4, 1)(x)
+    return [first, layers.Add()([first, conv(4, 1)(x)])]
+
+
+def scaled_sum(x):
+    scaled = layers.CustomScaleLayer(0.25)([x, conv(3, 1, use_bias=False)(x)])
+    return layers.ReLU()(scaled)
+
+
+def one_convolution_twice(x):
+    shared = conv(3, 3, padding="same")
+    return layers.ReLU()(shared(layers.Add()([x, shared(x)])))
+
+
+def softmax(x):
+    return conv(4, 2, activation="softmax")(x)
+
+
+def swish_and_others(x):
+    for name in ("swish", "hard_swish", "sigmoid", "tanh", "gelu", "elu", "hard_sigmoid"):
+        x = conv(3, 1, activation=name)(x)
+    return x
+
+
+def normalized_in_front(x):
+    y = layers.ReLU(6)(layers.BatchNormalization()(layers.MaxPooling2D(2)(x)))
+    return layers.Concatenate()([conv(4, 1)(y), layers.BatchNormalization()(y)])
+
+
+def normalized_along_rows(x):
+    rows = layers.Resizing(5, 6)(x)
+    return layers.ReLU()(layers.BatchNormalization(axis=1)(rows))
+
+
+def same_with_strides(x):
+    for stride in (2, 1):
+        x = layers.SeparableConv2D(6, 3, strides=stride, padding="same", depth_multiplier=2)(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.DepthwiseConv2D(5, strides=2, padding="same", activation="relu6")(x)
+
+
+def uneven_margins(x):
+    x = layers.ZeroPadding2D(((0, 1), (2, 1)))(x)
+    x = layers.DepthwiseConv2D(3, strides=2)(conv(4, 3, strides=2)(x))
+    return layers.MaxPooling2D(2)(layers.ZeroPadding2D(1)(x))
+
+
+def dilated_and_grouped(x):
+    x = conv(6, 3, dilation_rate=2, padding="same")(x)
+    return conv(9, 3, groups=3, padding="same")(x)
+
+
+def own_layers_between(x):
+    return conv(4, 1)(Shifted()(conv(4, 1, activation="relu")(x)))
+
+
+def nested(x):
+    image = layers.Input((None, None, 3))
+    inner = kerastorch.Model(image, two_residuals(image), name="inner")
+    outputs = sum_whose_addend_is_used_between(image)
+    several = kerastorch.Model(image, outputs, name="several")
+    total, pooled = several(x)
+    return [inner(x), layers.ReLU()(total), pooled]
+
+
+def the_input_itself(x):
+    return [x, layers.ReLU()(x)]
+
+
+NETWORKS = [
+    two_residuals,
+    sum_whose_addend_is_convolved,
+    sum_of_convolutions,
+    sum_then_relu6,
+    sum_whose_addend_is_used_between,
+    sum_whose_addend_is_used_after,
+    sum_that_broadcasts,
+    sum_with_itself,
+    sum_of_three,
+    sum_of_an_output,
+    scaled_sum,
+    one_convolution_twice,
+    softmax,
+    swish_and_others,
+    normalized_in_front,
+    normalized_along_rows,
+    same_with_strides,
+    uneven_margins,
+    dilated_and_grouped,
+    own_layers_between,
+    nested,
+    the_input_itself,
+]
+
+
+def flat(outputs):
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+@pytest.mark.parametrize("size", [(13, 16), (None, None)], ids=["fixed", "open"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_it_gives_the_models_outputs(network, size):
+    image = layers.Input((*size, 3))
+    model = randomize(kerastorch.Model(image, network(image)))
+    optimized = optimize(model)
+    for batch in (2, 1, 3, 2):
+        x = torch.randn(batch, 3, 13, 16)
+        kept = x.clone()
+        with torch.inference_mode():
+            expected = flat(model(x))
+            for given in (optimized(x), optimized(x.to(memory_format=torch.channels_last))):
+                for one, other in zip(flat(given), expected, strict=True):
+                    assert one.shape == other.shape
+                    assert differ_by(one, other) <= 2e-6
+        assert torch.equal(x, kept)
+
+
+def residual_model():
+    image = layers.Input((13, 16, 3))
+    return randomize(kerastorch.Model(image, two_residuals(image)))
+
+
+def test_sums_and_activations_are_computed_by_the_convolutions():
+    optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
+    optimized(x)
+    names = operations(optimized, x)
+    assert names.count("mkldnn::_convolution_pointwise_") == 2  # onto the sum so far
+    assert not {"aten::add", "aten::add_", "aten::relu", "aten::relu_", "aten::conv2d"} & set(names)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_types(dtype):
+    model = residual_model()
+    optimized, x = optimize(model, dtype=dtype), torch.randn(2, 3, 13, 16)
+    tolerance = {torch.bfloat16: 0.05, torch.float16: 5e-3, torch.float64: 1e-6}[dtype]
+    with torch.no_grad():
+        assert differ_by(optimized(x), model(x)) <= tolerance
+    assert not (fuses(optimized, x) and dtype in (torch.float16, torch.float64))
+
+
+def scale_weights(model):
+    for parameter in model.parameters():
+        with torch.no_grad():
+            parameter.mul_(0.5)
+
+
+def load_others(model):
+    torch.manual_seed(1)
+    others = {key: torch.randn_like(x) for key, x in model.state_dict().items()}
+    model.load_state_dict(others)
+
+
+def assign_others(model):
+    others = {key: x + 0.1 for key, x in model.state_dict().items()}
+    model.load_state_dict(others, assign=True)
+
+
+def put_another_layer(model):
+    model.conv2d_1 = nn.Conv2d(4, 4, 5, padding=2)
+
+
+@pytest.mark.parametrize("change", [scale_weights, load_others, assign_others, put_another_layer])
+def test_changes_are_seen(change):
+    optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
+    assert fuses(optimized, x)
+    before = optimized(x)
+    change(optimized)
+    with torch.no_grad():
+        expected = optimized._run_steps([x])[0]
+    assert differ_by(optimized(x), expected) <= 1e-6
+    assert differ_by(before, expected) > 0.01
+    optimized = optimized.double()
+    assert optimized(x.double()).dtype == torch.float64
+
+
+def test_hooks_are_called():
+    optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
+    before, seen = optimized(x), []
+    handle = optimized.get_layer("conv2d_1").register_forward_hook(lambda *call: seen.append(call))
+    assert differ_by(optimized(x), before) <= 1e-6
+    assert len(seen) == 1
+    handle.remove()
+    optimized(x)
+    assert len(seen) == 1
+
+
+def test_operations_are_counted_and_autocast_is_heeded():
+    model = residual_model()
+    optimized, x = optimize(model), torch.randn(2, 3, 13, 16)
+    with FlopCounterMode(display=False) as counter:
+        optimized(x)
+    assert counter.get_total_flops() == 2 * 2 * 13 * 16 * (3 * 4 + 2 * 4 * 4 * (1 + 9))
+    exact = optimized(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert 1e-5 < differ_by(optimized(x).float(), exact) < 0.05
+    assert fuses(optimized, x)
+
+
+def test_without_onednn_the_layers_compute():
+    optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
+    expected = optimized(x)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not fuses(optimized, x)
+        assert differ_by(optimized(x), expected) <= 1e-6
