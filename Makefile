@@ -19,10 +19,16 @@ test: $(VENV)/.installed-test lint browser
 matrix: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/test_matrix.py tests/test_writing.py tests/test_exporting.py -m ""
 
-# Inference beside Keras, timm and torchvision, on a machine that does nothing else; an hour.
+# Inference and training beside Keras, timm, torchvision, onnxruntime and OpenVINO, on a machine that
+# does nothing else; some hours. `python -m benchmarks` lists the parts.
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m benchmarks.inference
-	$(BIN)/python -m benchmarks.inference --keep-memory
+	mkdir -p build/bench
+	$(BIN)/python -m benchmarks inference --json build/bench/batch-8.json
+	$(BIN)/python -m benchmarks inference --keep-memory all --json build/bench/batch-8-kept.json
+	$(BIN)/python -m benchmarks inference --batch 1 --json build/bench/batch-1.json
+	$(BIN)/python -m benchmarks inference --contenders auto auto-bf16 --json build/bench/bf16.json
+	$(BIN)/python -m benchmarks training --json build/bench/training.json
+	$(BIN)/python -m benchmarks chart build/bench/batch-8.json
 
 # The site, in build/docs.
 docs: $(VENV)/.installed-test

@@ -1,11 +1,50 @@
-"""The comparison with others runs; what it measures is not asserted."""
+"""The comparisons with others run; what they measure is not asserted."""
 
-from benchmarks.inference.__main__ import compare
+import json
+
+import pytest
+
+from benchmarks import contest, inference
+from benchmarks.contest import compare
 
 
-def test_contenders_are_called_in_turn():
-    found = compare("mobilenet", ["eager", "timm", "torchvision"], 1, rounds=2, keep_memory=True)
-    assert list(found) == ["eager", "timm"]  # torchvision has no such model
-    assert found["eager"]["speed"] == 1
-    assert all(measured["seconds"] > 0 for measured in found.values())
-    assert all(measured["peak_mb"] > 100 for measured in found.values())
+@pytest.mark.parametrize(
+    ("discipline", "contenders"),
+    [("inference", ["eager", "timm", "torchvision"]), ("training", ["kerastorch", "timm"])],
+)
+def test_contenders_are_called_in_turn(discipline, contenders):
+    found = compare(discipline, "mobilenet", dict.fromkeys(contenders, True), 2, 224, rounds=2)
+    assert list(found) == contenders[:2]  # torchvision has no such model
+    assert found[contenders[0]]["speed"] == 1
+    for measured in found.values():
+        assert measured["seconds"] > 0
+        assert measured["peak_mb"] > 100
+        assert measured["start_seconds"] > 0
+
+
+def test_a_measurement_says_what_it_was_made_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contest, "WARM_UP", 0)
+    path = tmp_path / "speeds.json"
+    contenders = ["optimized", "keras-onnxruntime", "multiplication"]
+    arguments = ["--contenders", *contenders, "--batch", "1", "--rounds", "1", "--json", str(path)]
+    monkeypatch.setattr("sys.argv", ["inference", "mobilenet", *arguments])
+    inference.main()
+    content = json.loads(path.read_text())
+    assert content["machine"]
+    assert content["versions"]["torch"]
+    assert content["kept_memory"] == "ours"
+    found = content["results"]["mobilenet"]
+    assert found["optimized"]["share"] > 0
+    assert found["multiplication"]["gflops"] > 0
+    shown = capsys.readouterr().out
+    assert "geometric mean" in shown
+    assert "Share of the rate" in shown
+
+
+def test_flops_are_those_of_the_network():
+    """MobileNet's table: size, channels and filters of each block, behind a first convolution."""
+    blocks = [(112, 32, 64), (56, 64, 128), (56, 128, 128), (28, 128, 256), (28, 256, 256)]
+    blocks += [(14, 256, 512), *[(14, 512, 512)] * 5, (7, 512, 1024), (7, 1024, 1024)]
+    products = 112**2 * 9 * 3 * 32 + 1024 * 1000
+    products += sum(size**2 * channels * (9 + filters) for size, channels, filters in blocks)
+    assert inference.flops("mobilenet") == 2 * products  # each with an addition

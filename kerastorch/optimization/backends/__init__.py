@@ -42,9 +42,15 @@ def prepare(name: str, model: OptimizedModel, inputs: list[Tensor]) -> Run:
     """What runs the model by a backend, for inputs of these shapes and types.
 
     Raises:
-        ValueError: the backend cannot run this model.
+        ValueError: the backend cannot run this model, or not where its inputs are.
     """
+    if name in EXTRAS and not are_on_cpu(inputs):
+        raise ValueError(f"{name} runs on the CPU here, and not on {inputs[0].device}.")
     return _function(name)(model, inputs)
+
+
+def are_on_cpu(inputs: list[Tensor]) -> bool:
+    return all(x.device.type == "cpu" for x in inputs)
 
 
 def _function(name: str) -> Prepare:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...extras import MissingExtraError
-from . import BACKENDS, Run, check_backend, prepare
+from . import BACKENDS, EXTRAS, Run, are_on_cpu, check_backend, prepare
 
 if TYPE_CHECKING:
     from ..optimized import OptimizedModel
@@ -25,7 +25,7 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     """Runs each backend on the inputs, in turn, and keeps the one with the least median time."""
     runs: dict[str, Run] = {"eager": model._run_eagerly}
     expected = model._run_eagerly(inputs)
-    for name in _others():
+    for name in _others(inputs):
         try:
             run = prepare(name, model, inputs)
             if _agree(run(inputs), expected, TOLERANCE.get(model.compute_dtype, 1e-4)):
@@ -39,6 +39,8 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
         for name, run in runs.items():
             start = time.perf_counter()
             run(inputs)
+            if inputs[0].is_cuda:
+                torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)
     medians = {name: sorted(found)[ROUNDS // 2] for name, found in times.items()}
     fastest = min(medians, key=medians.__getitem__)
@@ -46,10 +48,11 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     return runs[fastest]
 
 
-def _others() -> list[str]:
+def _others(inputs: list[Tensor]) -> list[str]:
+    """The backends to try beside PyTorch's own calls."""
     installed = []
     for name in BACKENDS:
-        if name in ("eager", "auto"):
+        if name in ("eager", "auto") or (name in EXTRAS and not are_on_cpu(inputs)):
             continue
         try:
             check_backend(name)

@@ -1,8 +1,9 @@
 """A contender's process: computes a batch for each line that it reads, and writes how long it took.
 
-python -m benchmarks.inference.worker CONTENDER MODEL BATCH SIZE
+python -m benchmarks.worker DISCIPLINE CONTENDER MODEL BATCH SIZE
 """
 
+import importlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from .contenders import CONTENDERS, NoTwinError
+from .contenders import NoTwinError
 
 
 def peak_memory() -> float:
@@ -20,7 +21,8 @@ def peak_memory() -> float:
 
 
 def main() -> None:
-    contender, model, batch, size = sys.argv[1:]
+    discipline, contender, model, batch, size = sys.argv[1:]
+    contenders = importlib.import_module(f"benchmarks.contenders.{discipline}").CONTENDERS
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print does not go among the answers
 
@@ -28,7 +30,7 @@ def main() -> None:
         print(json.dumps(content), file=answers, flush=True)
 
     try:
-        call = CONTENDERS[contender](model, int(batch), int(size))
+        call = contenders[contender](model, int(batch), int(size))
     except NoTwinError as error:
         answer(missing=str(error))
         return

@@ -1,0 +1,1 @@
+"""Measurements, each beside others: `python -m benchmarks` lists them."""

@@ -1,1 +1,0 @@
-"""Inference beside others: contenders in processes of their own, called in turn."""

@@ -1,0 +1,48 @@
+"""A step of training beside Keras, timm and torchvision.
+
+    python -m benchmarks training [MODEL ...] [--batch 8] [--rounds 5] [--json FILE]
+
+SGD with momentum on the cross-entropy of random labels; memory is kept in all processes or none.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import kerastorch
+from kerastorch.applications import get_record
+
+from .contenders.training import CONTENDERS
+from .contest import compare, print_speeds, write_results
+
+DEFAULT = ["timm", "kerastorch", "torchvision", "keras-tensorflow", "keras-torch"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", nargs="*", default=kerastorch.list_models(), metavar="MODEL")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=DEFAULT)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep-memory", action="store_true")
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    options = parser.parse_args()
+    contenders = dict.fromkeys(options.contenders, options.keep_memory)
+    results = {}
+    for model in options.models:
+        size = get_record(model).default_size
+        results[model] = compare("training", model, contenders, options.batch, size, options.rounds)
+        if options.json:
+            write_results(
+                options.json,
+                results,
+                batch=options.batch,
+                rounds=options.rounds,
+                kept_memory=options.keep_memory,
+            )
+    print_speeds(results, options.contenders)
+
+
+if __name__ == "__main__":
+    main()
