@@ -6,6 +6,7 @@ not; a speed is the median of such ratios.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -20,6 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import kerastorch
+
 from .machine import about
 
 WARM_UP = 3  # calls of each that do not count
@@ -32,6 +35,19 @@ KEPT = {  # glibc's names for what `keep_memory` sets
 ROOT = Path(__file__).resolve().parents[1]
 
 Results = dict[str, dict[str, float]]
+
+
+def arguments(
+    description: str, contenders: Mapping[str, object], default: Sequence[str], rounds: int
+) -> argparse.ArgumentParser:
+    """The options that comparisons share."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("models", nargs="*", default=kerastorch.list_models(), metavar="MODEL")
+    parser.add_argument("--contenders", nargs="+", choices=contenders, default=list(default))
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--json", metavar="FILE", type=Path)
+    return parser
 
 
 class Worker:

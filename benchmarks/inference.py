@@ -11,9 +11,6 @@ speeds are also given as the share of what a large product of matrices reaches.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,7 +19,7 @@ import kerastorch
 from kerastorch.applications import get_record
 
 from .contenders.inference import CONTENDERS, OURS
-from .contest import Results, compare, console, print_speeds, write_results
+from .contest import Results, arguments, compare, console, print_speeds, write_results
 
 DEFAULT = [
     "keras-tensorflow",
@@ -39,13 +36,8 @@ MULTIPLICATION_FLOPS = 2 * 2048**3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="*", default=kerastorch.list_models(), metavar="MODEL")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=DEFAULT)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = arguments(__doc__, CONTENDERS, DEFAULT, rounds=9)
     parser.add_argument("--keep-memory", choices=["ours", "all", "none"], default="ours")
-    parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args()
 
     keeps = {"ours": OURS, "all": CONTENDERS, "none": ()}[options.keep_memory]

@@ -7,26 +7,17 @@ SGD with momentum on the cross-entropy of random labels; memory is kept in all p
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-import kerastorch
 from kerastorch.applications import get_record
 
 from .contenders.training import CONTENDERS
-from .contest import compare, print_speeds, write_results
+from .contest import arguments, compare, print_speeds, write_results
 
 DEFAULT = ["timm", "kerastorch", "torchvision", "keras-tensorflow", "keras-torch"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("models", nargs="*", default=kerastorch.list_models(), metavar="MODEL")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=DEFAULT)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__, CONTENDERS, DEFAULT, rounds=5)
     parser.add_argument("--keep-memory", action="store_true")
-    parser.add_argument("--json", metavar="FILE", type=Path)
     options = parser.parse_args()
     contenders = dict.fromkeys(options.contenders, options.keep_memory)
     results = {}
