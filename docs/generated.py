@@ -51,13 +51,13 @@ def _family(records: list[ModelRecord]) -> str:
         f"{first.min_size} x {first.min_size}",
         f"- Pixels: {MODES_IN_WORDS[first.preprocessing]} (mode `{first.preprocessing}`)",
     ]
+    if first.own_preprocessing:
+        lines[-1] += f"; the model makes of them: {MODES_IN_WORDS[first.own_preprocessing]}"
     alphas = sorted({file.alpha for r in records for file in r.weights if file.alpha})
-    if alphas:
-        sizes = sorted({file.size for r in records for file in r.weights if file.size})
-        lines.append(
-            f"- Published for `alpha` {', '.join(map(str, alphas))} and images of "
-            f"{', '.join(map(str, sizes))} pixels"
-        )
+    sizes = sorted({file.size for r in records for file in r.weights if file.size})
+    if alphas or sizes:
+        of_alphas = f"`alpha` {', '.join(map(str, alphas))} and " if alphas else ""
+        lines.append(f"- Published for {of_alphas}images of {', '.join(map(str, sizes))} pixels")
     return f"{lines[0]}\n\n{lines[1]}\n\n" + "\n".join(lines[2:])
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from kerastorch.applications.creation import create_model
 from kerastorch.applications.imagenet_utils import class_names
-from kerastorch.applications.registry import ModelRecord, get_record
+from kerastorch.applications.registry import ModelRecord, figures_in_words, get_record
 from kerastorch.applications.registry import list_models as list_models
 from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing
 from kerastorch.engine import Model
@@ -41,8 +41,7 @@ Raises:
     ValueError: for arguments that do not go together, or not with the published weights.
     PublishedWeightsError: the published weights can neither be found nor downloaded.
 
-Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
-ImageNet; licence: {weights_licence}.{variants}
+Published weights: {figures}.{variants}
 Paper: {paper}
 Source: {source}.{keras_name}
 """
@@ -115,6 +114,7 @@ def _documentation(record: ModelRecord, signature: inspect.Signature) -> str:
         summary=inspect.cleandoc(record.constructor.__doc__).partition("\n")[0],
         pixels=MODES_IN_WORDS[record.preprocessing],
         arguments=_arguments_in_words(signature),
+        figures=figures_in_words(record),
         variants=_variants_in_words(record),
         source=record.module.replace("kerastorch", "keras", 1),
         **vars(record),
@@ -135,16 +135,14 @@ def _arguments_in_words(signature: inspect.Signature) -> str:
 
 def _variants_in_words(record: ModelRecord) -> str:
     """For which widths and sizes there are weights, where these are several."""
-    variants = sorted(
-        {(weights.alpha, weights.size) for weights in record.weights} - {(None, None)}
-    )
-    if not variants:
-        return ""
-    alphas, sizes = (dict.fromkeys(values) for values in zip(*variants, strict=True))
-    return (
-        f"\nThere are others for alpha {', '.join(map(str, alphas))}\n"
-        f"and images of {', '.join(map(str, sizes))} pixels."
-    )
+    alphas = sorted({weights.alpha for weights in record.weights} - {None})
+    sizes = sorted({weights.size for weights in record.weights} - {None})
+    if alphas:
+        return (
+            f"\nThere are others for alpha {', '.join(map(str, alphas))}\n"
+            f"and images of {', '.join(map(str, sizes))} pixels."
+        )
+    return f"\nThey are for images of {' or '.join(map(str, sizes))} pixels." if sizes else ""
 
 
 densenet121 = _entry_point("densenet121")

@@ -12,13 +12,24 @@ from contextlib import nullcontext
 
 import torch
 
-from .. import activations
+from .. import activations, initializers
 from ..config import image_data_format
 from ..engine import Model, Symbol
-from ..layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
+from ..layers import (
+    Conv2D,
+    Dense,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    Input,
+    Multiply,
+    Reshape,
+)
 from .imagenet_utils import CLASSES
 from .recognition import mark_application
 from .registry import get_record
+
+# What convolutions with squeeze-and-excitation start from.
+FAN_OUT = initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
 
 
 def channel_axis(last=-1):
@@ -114,10 +125,30 @@ def pool(x, pooling, avg_name=None, max_name=None):
     return x
 
 
-def predictions(x, classes, classifier_activation, weights):
+def squeeze_excite(x, reduced, activation, kernel_initializer, name):
+    """Weighs the channels of an image by what is seen all over it (Hu et al., 2017).
+
+    Args:
+        x: Symbol of the image.
+        reduced: number of channels between the two convolutions.
+        activation: of the first convolution.
+        kernel_initializer: of both.
+        name: what the layers' names begin with, before `squeeze`, `reshape`, `reduce`, `expand` and
+            `excite`.
+    """
+    channels = x.shape[channel_axis()]
+    same = {"padding": "same", "kernel_initializer": kernel_initializer}
+    y = GlobalAveragePooling2D(name=f"{name}squeeze")(x)
+    y = Reshape(image_shape_of((1, 1), channels), name=f"{name}reshape")(y)
+    y = Conv2D(reduced, 1, activation=activation, name=f"{name}reduce", **same)(y)
+    y = Conv2D(channels, 1, activation="sigmoid", name=f"{name}expand", **same)(y)
+    return Multiply(name=f"{name}excite")([x, y])
+
+
+def predictions(x, classes, classifier_activation, weights, name="predictions"):
     """The classifier that ends a model with its top."""
     check_classifier_activation(classifier_activation, weights)
-    return Dense(classes, activation=classifier_activation, name="predictions")(x)
+    return Dense(classes, activation=classifier_activation, name=name)(x)
 
 
 def check_classifier_activation(classifier_activation, weights):

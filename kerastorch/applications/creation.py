@@ -25,6 +25,7 @@ def create_model(
     alpha: float | None = None,
     depth_multiplier: int | None = None,
     dropout: float | None = None,
+    include_preprocessing: bool | None = None,
 ):
     """Builds a model as PyTorch code expects it: untrained unless asked, and giving logits.
 
@@ -45,6 +46,8 @@ def create_model(
         alpha: width multiplier, 1 by default (MobileNet and MobileNetV2 only).
         depth_multiplier: depthwise outputs for each channel, 1 by default (MobileNet only).
         dropout: dropout rate in front of the classifier, 0.001 by default (MobileNet only).
+        include_preprocessing: whether the model itself prepares pixels in [0, 255], as it does by
+            default (ConvNeXt, ResNetRS and RegNet only).
 
     Returns:
         A `Model` that takes tensors `(batch, channels, height, width)`.
@@ -63,7 +66,13 @@ def create_model(
         "input_shape": input_shape,
         "pooling": pooling,
         "classifier_activation": classifier_activation,
-        **_own_options(record, alpha=alpha, depth_multiplier=depth_multiplier, dropout=dropout),
+        **_own_options(
+            record,
+            alpha=alpha,
+            depth_multiplier=depth_multiplier,
+            dropout=dropout,
+            include_preprocessing=include_preprocessing,
+        ),
     }
     if not pretrained:
         return record.constructor(weights=weights, classes=classes, **options)
@@ -108,11 +117,12 @@ def _adapted(record: ModelRecord, classes: int, channels: int, options: dict) ->
             "classifier_activation": None,
         }
     )
-    state = published.state_dict()
-    if channels != 3:
-        state = state_for_channels(published, record.preprocessing, channels)
     with torch.device("meta"):  # What is about to be replaced is not initialised first.
         model = record.constructor(weights=None, classes=classes, **options)
+    state = published.state_dict()
+    if channels != 3:
+        mode = record.own_preprocessing or record.preprocessing
+        state = state_for_channels(published, model, mode)
     own = model.state_dict()
     new = record.classifier if options["include_top"] and classes != CLASSES else None
     taken = {key: state[key] for key in own if key.rpartition(".")[0] != new}

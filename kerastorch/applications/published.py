@@ -39,9 +39,23 @@ def with_and_without_top(
     path: str, md5: str, md5_without_top: str
 ) -> tuple[PublishedWeights, PublishedWeights]:
     """The two files of most models; `path` has no ending."""
+    return checked_by(path, (f"md5:{md5}", f"md5:{md5_without_top}"))
+
+
+def checked_by(
+    path: str, hashes: tuple[str, str], size: int | None = None
+) -> tuple[PublishedWeights, PublishedWeights]:
+    """The files with and without classifier.
+
+    Args:
+        path: where they lie, without their endings.
+        hashes: of the one with the classifier and of the one without, as in `PublishedWeights`.
+        size: of the images, where there are files for several.
+    """
+    whole, bare = hashes
     return (
-        PublishedWeights(f"{path}.h5", f"md5:{md5}", include_top=True),
-        PublishedWeights(f"{path}_notop.h5", f"md5:{md5_without_top}", include_top=False),
+        PublishedWeights(f"{path}.h5", whole, include_top=True, size=size),
+        PublishedWeights(f"{path}_notop.h5", bare, include_top=False, size=size),
     )
 
 

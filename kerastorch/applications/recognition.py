@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 
 import torch
 
@@ -19,6 +20,23 @@ def mark_application(model: Model, name: str) -> None:
     """
     first = next(layer for layer in model.layers if any(True for _ in layer.parameters()))
     first._application = name
+
+
+def layers_before_weights(model: Model) -> Iterator[torch.nn.Module]:
+    """What a model runs in Keras's order before its first layer with weights."""
+    for layer in _without_models(model):
+        if any(True for _ in layer.parameters()):
+            return
+        yield layer
+
+
+def _without_models(model: Model) -> Iterator[torch.nn.Module]:
+    """What a model runs in Keras's order, with what runs in models within in their places."""
+    for layer in model.operations:
+        if isinstance(layer, Model):
+            yield from _without_models(layer)
+        else:
+            yield layer
 
 
 def application_in(model: Model) -> ModelRecord | None:

@@ -19,10 +19,13 @@ class ModelRecord:
         module: where Keras users find it, its `preprocess_input` and its `decode_predictions`.
         default_size: height and width in pixels of the images it was trained on.
         min_size: the least height and width in pixels it takes.
-        preprocessing: the mode of `imagenet_utils.preprocess_input` it was trained with.
+        preprocessing: the mode of `Preprocessing` that its pixels need; `"none"` where the model
+            prepares them itself.
+        own_preprocessing: the mode in which it then does so, None elsewhere.
         classifier: the layer whose weights depend on the number of classes.
         size_mb: size of the published weights in megabytes.
-        top1: published accuracy on ImageNet's validation images, from 0 to 1.
+        top1: published accuracy on ImageNet's validation images, from 0 to 1; None where none was
+            published.
         top5: the same for the best five classes.
         params: number of parameters, batch norm's statistics included.
         depth: published depth, None where none was published.
@@ -39,10 +42,11 @@ class ModelRecord:
     default_size: int
     min_size: int
     preprocessing: str
+    own_preprocessing: str | None
     classifier: str
     size_mb: int
-    top1: float
-    top5: float
+    top1: float | None
+    top5: float | None
     params: int
     depth: int | None
     weights: tuple[PublishedWeights, ...]
@@ -84,23 +88,26 @@ class Family:
     paper: str
     citation: str
     classifier: str = "predictions"
+    own_preprocessing: str | None = None
 
 
 def register_model(
     name: str,
     family: Family,
     *,
-    size_mb: int,
-    top1: float,
-    top5: float,
     params: int,
     weights: tuple[PublishedWeights, ...],
+    size_mb: int | None = None,
+    top1: float | None = None,
+    top5: float | None = None,
     depth: int | None = None,
     module: str | None = None,
+    classifier: str | None = None,
 ) -> Callable[[Callable], Callable]:
     """Enters the decorated constructor under `name` and completes its documentation.
 
-    The arguments are those of `ModelRecord`; `module` defaults to the constructor's own.
+    The arguments are those of `ModelRecord`; `module` defaults to the constructor's own, `size_mb`
+    to what the parameters take and `classifier` to the family's.
 
     Raises:
         ValueError: if another model has the name.
@@ -112,13 +119,13 @@ def register_model(
             keras_name=constructor.__name__,
             constructor=constructor,
             module=module or constructor.__module__,
-            size_mb=size_mb,
+            size_mb=size_mb or round(params * 4 / 2**20),
             top1=top1,
             top5=top5,
             params=params,
             depth=depth,
             weights=weights,
-            **vars(family),
+            **(vars(family) | ({"classifier": classifier} if classifier else {})),
         )
         if any({*_keys(record)} & {*_keys(other)} for other in _RECORDS.values()):
             raise ValueError(f"a model named {name!r} is registered already")
@@ -206,10 +213,9 @@ Args:{own_arguments}
     name: the model's name.
 
 Returns:
-    A `Model`. It takes tensors `(batch, channels, height, width)` of pixels that
-    `{module}.preprocess_input`
-    has prepared (mode "{preprocessing}"), and gives `(batch, classes)`; without the classifier
-    `(batch, features, rows, columns)`, or `(batch, features)` if `pooling` is given.
+    A `Model`. It takes tensors `(batch, channels, height, width)` of pixels{preparation},
+    and gives `(batch, classes)`; without the classifier `(batch, features, rows, columns)`, or
+    `(batch, features)` if `pooling` is given.
 
 Raises:
     ValueError: for images that are too small, a shape or `classes` that the published weights do
@@ -217,14 +223,35 @@ Raises:
         architecture.
     PublishedWeightsError: the published weights cannot be had; it is an `OSError`.
 
-Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
-ImageNet; licence: {weights_licence}.
+Published weights: {figures}.
 Source: {paper}
 """
+
+_PREPARED_BEFORE = """ that
+    `{module}.preprocess_input`
+    has prepared (mode "{preprocessing}")"""
 
 
 def _documentation(record: ModelRecord) -> str:
     """The constructor's own lines, its own arguments if it has any, and what all models share."""
     own_lines = inspect.cleandoc(record.constructor.__doc__)
     summary, _, own_arguments = own_lines.partition("\n\nArgs:")
-    return _DOCUMENTATION.format(summary=summary, own_arguments=own_arguments, **vars(record))
+    is_prepared_inside = record.own_preprocessing is not None
+    return _DOCUMENTATION.format(
+        summary=summary,
+        own_arguments=own_arguments,
+        preparation=" in [0, 255]"
+        if is_prepared_inside
+        else _PREPARED_BEFORE.format(**vars(record)),
+        figures=figures_in_words(record),
+        **vars(record),
+    )
+
+
+def figures_in_words(record: ModelRecord) -> str:
+    """What is published of a model's weights, on two lines."""
+    accuracies = {"top-1": record.top1, "top-5": record.top5}
+    known = [f"{name} {value:.1%}" for name, value in accuracies.items() if value is not None]
+    on_imagenet = f", {' and '.join(known)} on\nImageNet" if known else ""
+    size = f"{record.size_mb} MB, {record.params:,} parameters"
+    return f"{size}{on_imagenet}; licence: {record.weights_licence}"

@@ -18,6 +18,7 @@ IDENTITIES = (
     layers.GaussianNoise,
     layers.GaussianDropout,
     layers.AlphaDropout,
+    layers.StochasticDepth,
     layers.ActivityRegularization,
     layers.Identity,
 )

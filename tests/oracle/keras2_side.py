@@ -1,14 +1,37 @@
 """What the oracle does with Keras 2 (`tf_keras`). Every public method generates its answers."""
 
 import gc
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import keras_applications.resnext
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from tf_keras.src.engine.functional import Functional
+
 from tests import builders
 from tests.oracle.filling import hash_of, values_for
+
+
+def _resnext(
+    name: str, classifier_activation: str | None = "softmax", **arguments
+) -> tf_keras.Model:
+    """A ResNeXt of keras-applications, which knows only one activation for its classifier."""
+    make = getattr(keras_applications.resnext, name)
+    keras = {key: getattr(tf_keras, key) for key in ("backend", "layers", "models", "utils")}
+    model = make(**arguments, **keras)
+    if arguments.get("include_top", True):
+        model.layers[-1].activation = tf_keras.activations.get(classifier_activation)
+    return model
+
+
+for _name in ("ResNeXt50", "ResNeXt101"):
+    setattr(tf_keras.applications, _name, partial(_resnext, _name))
+
+sys.setrecursionlimit(10_000)  # for the deepest models, as their constructors ask for themselves
 
 
 class Keras:
@@ -21,8 +44,8 @@ class Keras:
         seed: int = 0,
         data_format: str = "channels_last",
         floatx: str = "float64",
-    ) -> Iterator[list]:
-        """Build a model as a fresh session would, fill its weights, and name its layers."""
+    ) -> Iterator[dict]:
+        """Build a model as a fresh session would, fill its weights, and describe it."""
         self.model = None
         tf_keras.backend.clear_session()
         gc.collect()  # as Keras 3 itself does
@@ -33,7 +56,18 @@ class Keras:
         for weight in self.model.weights:
             role = weight.name.rpartition("/")[2].removesuffix(":0")
             weight.assign(values_for(role, tuple(weight.shape), rng))
-        yield [layer.name for layer in self.model.layers]
+        for layer in self.model.layers:
+            if isinstance(layer, tf_keras.layers.Normalization) and layer.input_mean is not None:
+                layer.mean, layer.variance = (  # as exact as in Keras 3, which this goes by
+                    tf.cast(tf.cast(x, "float32"), floatx) for x in (layer.mean, layer.variance)
+                )
+        if isinstance(self.model, Functional) and not isinstance(self.model, tf_keras.Sequential):
+            settle(self.model, rng)
+        yield {
+            "layers": [(layer.name, type(layer).__name__) for layer in self.model.layers],
+            "parameters": self.model.count_params(),
+            "inputs": [tuple(x.shape) for x in self.model.inputs],
+        }
 
     def save(self, path: str, weights_only: bool = False) -> Iterator[None]:
         """Write a `.keras` or `.h5` file."""
@@ -58,6 +92,11 @@ class Keras:
         """A hash of each weight."""
         yield {"weights": [hash_of(weight) for weight in self.model.get_weights()]}
 
+    def outputs(self, inputs: list) -> Iterator[tuple[str, str, list]]:
+        """Run the model and stream each layer's name, class and outputs in the order of running."""
+        for layer, results in run(self.model, inputs):
+            yield layer.name, type(layer).__name__, [np.asarray(x) for x in results]
+
     def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""
         outputs = self.model(self._structured(inputs), training=training)
@@ -74,3 +113,45 @@ class Keras:
         )
         self.model.train_on_batch(self._structured(inputs), targets)
         yield None
+
+
+def settle(model: tf_keras.Model, rng: np.random.Generator) -> None:
+    """Draw the moving statistics anew, as `keras_side.settle` does for Keras 3."""
+
+    def settle_layer(layer: tf_keras.layers.Layer, value: tf.Tensor) -> None:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            scale = np.sqrt(np.mean(np.square(value)))
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(scale * rng.normal(0, 0.1, shape))
+            layer.moving_variance.assign(scale**2 * rng.uniform(0.5, 1.5, shape))
+
+    shapes = [[size or 96 for size in (1, *x.shape[1:])] for x in model.inputs]
+    for _ in run(model, [rng.uniform(-1, 1, shape) for shape in shapes], settle_layer):
+        pass
+
+
+def run(
+    model: tf_keras.Model, inputs: list, before: Callable | None = None
+) -> Iterator[tuple[tf_keras.layers.Layer, list]]:
+    """Run a functional model as Keras 2 does, yielding each layer with its outputs.
+
+    `before(layer, input)` is called ahead of each layer.
+    """
+    uses = model._tensor_usage_count
+    values: dict[str, list] = {}
+
+    def keep(symbols: list, tensors: list) -> None:
+        for symbol, tensor in zip(symbols, tensors, strict=True):
+            values[symbol] = [tensor] * uses[symbol]  # `map_arguments` takes them out one by one
+
+    keep([str(id(x)) for x in model.inputs], [tf.constant(x) for x in inputs])
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            positional, named = node.map_arguments(values)
+            if before:
+                before(node.layer, positional[0])
+            results = tf.nest.flatten(node.layer(*positional, **named))
+            yield node.layer, results
+            keep(node.flat_output_ids, results)
