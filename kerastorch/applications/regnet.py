@@ -4,12 +4,16 @@ X and Y are the kinds of blocks, without and with squeeze-and-excitation, and th
 many hundred million multiplications an image of 224 x 224 takes.
 """
 
+from itertools import count
+
 from ..engine import Model
 from ..layers import (
+    Add,
     BatchNormalization,
     Conv2D,
     Dense,
     GlobalAveragePooling2D,
+    Multiply,
     ReLU,
     Rescaling,
 )
@@ -63,10 +67,12 @@ def _regnet(
     x = _batch_norm(x, name=f"{model_name}_stem_bn")
     x = ReLU(name=f"{model_name}_stem_relu")(x)
 
+    numbers = count()
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True)):
         for i in range(depth):
             name = f"{model_name}_Stage_{stage}_{block_type}Block_{i}"
-            x = _block(x, width, group_width, 2 if i == 0 else 1, block_type == "Y", name)
+            stride = 2 if i == 0 else 1
+            x = _block(x, width, group_width, stride, block_type == "Y", name, next(numbers))
 
     if include_top:
         # The names are those that Keras gives to a head without a name.
@@ -78,8 +84,8 @@ def _regnet(
     return Model(source_inputs(image, input_tensor), x, name=model_name)
 
 
-def _block(x, width, group_width, stride, has_squeeze_excite, name):
-    """A residual block around a grouped convolution."""
+def _block(x, width, group_width, stride, has_squeeze_excite, name, number):
+    """A residual block around a grouped convolution, the one of this number in the model."""
     skip, squeezed = x, x.shape[channel_axis()] // 4
     if stride != 1:
         skip = _conv(x, width, 1, strides=stride, name=f"{name}_skip_1x1")
@@ -95,14 +101,15 @@ def _block(x, width, group_width, stride, has_squeeze_excite, name):
     x = ReLU(name=f"{name}_conv_3x3_relu")(x)
 
     if has_squeeze_excite:
-        x = _squeeze_excite(x, squeezed, f"{name}_squeeze_and_excite")
+        x = _squeeze_excite(x, squeezed, f"{name}_squeeze_and_excite", number)
 
     x = _conv(x, width, 1, name=f"{name}_conv_1x1_2")
     x = _batch_norm(x, name=f"{name}_conv_1x1_2_bn")
-    return ReLU(name=f"{name}_exit_relu")(x + skip)
+    x = Add(name=_function_name("__operators__.add", number))([x, skip])
+    return ReLU(name=f"{name}_exit_relu")(x)
 
 
-def _squeeze_excite(x, squeezed, name):
+def _squeeze_excite(x, squeezed, name, number):
     """Squeeze-and-excitation in fewer layers than `construction.squeeze_excite` has."""
     y = GlobalAveragePooling2D(keepdims=True, name=f"{name}_gap")(x)
     y = Conv2D(
@@ -115,7 +122,12 @@ def _squeeze_excite(x, squeezed, name):
         kernel_initializer="he_normal",
         name=f"{name}_excite",
     )(y)
-    return y * x
+    return Multiply(name=_function_name("math.multiply", number))([y, x])
+
+
+def _function_name(function, number):
+    """The name of a layer that is a function of TensorFlow in Keras, the one of this number."""
+    return f"tf.{function}_{number}" if number else f"tf.{function}"
 
 
 def _conv(x, filters, kernel_size, name, strides=1, groups=1):
