@@ -14,7 +14,6 @@ from keras.src.legacy.saving import legacy_h5_format
 from tests import builders
 from tests.oracle.filling import hash_of, values_for
 
-
 _convolve_as_keras_does = keras_nn.conv
 
 
