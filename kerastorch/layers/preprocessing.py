@@ -18,7 +18,8 @@ class Rescaling(Layer):
     """`x * scale + offset` (`keras.layers.Rescaling`). Takes and gives any shape.
 
     Args:
-        scale, offset: numbers, or one number for each position of Keras's last axis.
+        scale, offset: numbers, or one number for each position of Keras's last axis, in a
+            channels-first model for each channel of an image.
         name, trainable: see `Layer`.
 
     Raises:
@@ -39,13 +40,14 @@ class Rescaling(Layer):
         self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._along_last_axis(self.scale, x) + self._along_last_axis(self.offset, x)
+        return x * self._along_axis(self.scale, x) + self._along_axis(self.offset, x)
 
-    def _along_last_axis(self, value: float | Sequence[float], x: Tensor) -> float | Tensor:
+    def _along_axis(self, value: float | Sequence[float], x: Tensor) -> float | Tensor:
         if isinstance(value, int | float):
             return _as_read_by_tensorflow(value).item()
         shape = [1] * x.ndim
-        shape[tensor_axis(-1, x.ndim, self.data_format)] = -1
+        axis = -3 if self.data_format == "channels_first" and x.ndim > 2 else -1
+        shape[tensor_axis(axis, x.ndim, self.data_format)] = -1
         return _as_read_by_tensorflow(value).to(x).view(shape)
 
 
