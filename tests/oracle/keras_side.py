@@ -206,7 +206,10 @@ def settle(model: keras.Model, rng: np.random.Generator) -> None:
 
     if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
         shapes = [[size or 96 for size in (1, *x.shape[1:])] for x in model.inputs]
-        for _ in run(model, [rng.uniform(-1, 1, shape) for shape in shapes], settle_layer):
+        images = [rng.uniform(-1, 1, shape) for shape in shapes]
+        if isinstance(model.layers[1], keras.layers.Rescaling):  # it takes pixels
+            images = [127.5 * (image + 1) for image in images]
+        for _ in run(model, images, settle_layer):
             pass
 
 
