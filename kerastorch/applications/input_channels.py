@@ -12,6 +12,8 @@ and deviations go in turn too; one channel has their averages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -56,9 +58,12 @@ def statistics(mode: str, channels: int) -> tuple[list[float], list[float]]:
         "caffe": [1.0] * 3,
         "torch": [255 * deviation for deviation in TORCH_STD],
     }[mode]
-    if channels == 1:
-        return [sum(means) / 3], [sum(deviations) / 3]
-    return tuple([values[i % 3] for i in range(channels)] for values in (means, deviations))
+    return colours(means, channels), colours(deviations, channels)
+
+
+def colours(values: Sequence[float], channels: int) -> list[float]:
+    """The values of red, green and blue for channels that take them in turn, or one for grey."""
+    return [sum(values) / 3] if channels == 1 else [values[i % 3] for i in range(channels)]
 
 
 def state_for_channels(published: Model, model: Model, mode: str) -> dict[str, Tensor]:

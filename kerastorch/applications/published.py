@@ -12,13 +12,15 @@ class PublishedWeights:
     """A published file of weights.
 
     Attributes:
-        path: where it lies under `ADDRESS`.
+        path: where it lies under `ADDRESS`, or in a mirror.
         hash: the algorithm and digest by which Keras checks it, `"md5:..."`; None where Keras does
             not.
         include_top: whether it holds the classifier.
         size: height and width in pixels of the images it was trained on, where there are files for
             several.
         alpha: width multiplier, where there are files for several.
+        minimalistic: whether it is of a minimalistic MobileNetV3.
+        address: what stands for `ADDRESS`, where it lies elsewhere.
         cached_as: its name in Keras's cache, where that is not the last part of its path.
     """
 
@@ -27,6 +29,8 @@ class PublishedWeights:
     include_top: bool
     size: int | None = None
     alpha: float | None = None
+    minimalistic: bool = False
+    address: str | None = None
     cached_as: str | None = None
 
     @property

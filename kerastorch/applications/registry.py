@@ -23,6 +23,7 @@ class ModelRecord:
             prepares them itself.
         own_preprocessing: the mode in which it then does so, None elsewhere.
         classifier: the layer whose weights depend on the number of classes.
+        open_size: whether height and width are open with the classifier, too.
         size_mb: size of the published weights in megabytes.
         top1: published accuracy on ImageNet's validation images, from 0 to 1; None where none was
             published.
@@ -44,6 +45,7 @@ class ModelRecord:
     preprocessing: str
     own_preprocessing: str | None
     classifier: str
+    open_size: bool
     size_mb: int
     top1: float | None
     top5: float | None
@@ -55,7 +57,11 @@ class ModelRecord:
     citation: str
 
     def published_weights(
-        self, include_top: bool, alpha: float | None = None, size: int | None = None
+        self,
+        include_top: bool,
+        alpha: float | None = None,
+        size: int | None = None,
+        minimalistic: bool = False,
     ) -> PublishedWeights:
         """The published file for a model with or without its classifier.
 
@@ -63,15 +69,17 @@ class ModelRecord:
             include_top: whether with.
             alpha: the model's width multiplier, where files for several are published.
             size: height and width in pixels, the same.
+            minimalistic: whether it is a minimalistic MobileNetV3.
 
         Raises:
             ValueError: there is none.
         """
-        wanted = bool(include_top), alpha, size
-        for weights in self.weights:
-            if (weights.include_top, weights.alpha, weights.size) == wanted:
-                return weights
-        raise ValueError(f"{self.keras_name} has no published weights for {alpha=}, {size=}")
+        wanted = bool(include_top), alpha, size, minimalistic
+        for file in self.weights:
+            if (file.include_top, file.alpha, file.size, file.minimalistic) == wanted:
+                return file
+        kind = "minimalistic " if minimalistic else ""
+        raise ValueError(f"{kind}{self.keras_name} has no published weights for {alpha=}, {size=}")
 
 
 _RECORDS: dict[str, ModelRecord] = {}
@@ -89,6 +97,7 @@ class Family:
     citation: str
     classifier: str = "predictions"
     own_preprocessing: str | None = None
+    open_size: bool = False
 
 
 def register_model(
