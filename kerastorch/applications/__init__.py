@@ -3,11 +3,14 @@
 from . import (
     convnext,
     densenet,
+    efficientnet,
+    efficientnet_v2,
     imagenet_utils,
     inception_resnet_v2,
     inception_v3,
     mobilenet,
     mobilenet_v2,
+    mobilenet_v3,
     nasnet,
     regnet,
     resnet,
@@ -28,10 +31,30 @@ from .convnext import (
 )
 from .creation import create_model
 from .densenet import DenseNet121, DenseNet169, DenseNet201
+from .efficientnet import (
+    EfficientNetB0,
+    EfficientNetB1,
+    EfficientNetB2,
+    EfficientNetB3,
+    EfficientNetB4,
+    EfficientNetB5,
+    EfficientNetB6,
+    EfficientNetB7,
+)
+from .efficientnet_v2 import (
+    EfficientNetV2B0,
+    EfficientNetV2B1,
+    EfficientNetV2B2,
+    EfficientNetV2B3,
+    EfficientNetV2L,
+    EfficientNetV2M,
+    EfficientNetV2S,
+)
 from .inception_resnet_v2 import InceptionResNetV2
 from .inception_v3 import InceptionV3
 from .mobilenet import MobileNet
 from .mobilenet_v2 import MobileNetV2
+from .mobilenet_v3 import MobileNetV3Large, MobileNetV3Small
 from .nasnet import NASNetLarge, NASNetMobile
 from .registry import ModelRecord, get_record, list_models, register_model
 from .regnet import (
@@ -84,10 +107,27 @@ __all__ = [
     "DenseNet121",
     "DenseNet169",
     "DenseNet201",
+    "EfficientNetB0",
+    "EfficientNetB1",
+    "EfficientNetB2",
+    "EfficientNetB3",
+    "EfficientNetB4",
+    "EfficientNetB5",
+    "EfficientNetB6",
+    "EfficientNetB7",
+    "EfficientNetV2B0",
+    "EfficientNetV2B1",
+    "EfficientNetV2B2",
+    "EfficientNetV2B3",
+    "EfficientNetV2L",
+    "EfficientNetV2M",
+    "EfficientNetV2S",
     "InceptionResNetV2",
     "InceptionV3",
     "MobileNet",
     "MobileNetV2",
+    "MobileNetV3Large",
+    "MobileNetV3Small",
     "ModelRecord",
     "NASNetLarge",
     "NASNetMobile",
@@ -136,6 +176,8 @@ __all__ = [
     "convnext",
     "create_model",
     "densenet",
+    "efficientnet",
+    "efficientnet_v2",
     "get_record",
     "imagenet_utils",
     "inception_resnet_v2",
@@ -143,6 +185,7 @@ __all__ = [
     "list_models",
     "mobilenet",
     "mobilenet_v2",
+    "mobilenet_v3",
     "nasnet",
     "register_model",
     "regnet",
