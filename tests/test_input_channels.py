@@ -11,13 +11,16 @@ from tests.published.server import PublishedServer
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
-# Mode "tf", "caffe" with a bias, "torch" without one, and "caffe" without padding in front; each
-# with the layer whose output is linear in the pixels and how far margins reach into it.
+# Mode "tf", "caffe" with a bias, "torch" without one, and "caffe" without padding in front; then
+# models that prepare pixels themselves, by weights and in another way than for three channels. Each
+# has the layer whose output is linear in the pixels and how far margins reach into it.
 NAMES = {
     "mobilenet": ("conv1_bn", 1),
     "resnet50": ("conv1_conv", 2),
     "densenet121": ("conv1_bn", 2),
     "vgg16": ("block1_conv1", 1),
+    "efficientnet_b0": ("stem_bn", 1),
+    "efficientnet_v2_b0": ("stem_bn", 1),
 }
 TOLERANCE = 1e-12
 
@@ -30,8 +33,12 @@ def published(tmp_path_factory):
         record = get_record(name)
         variant = {"alpha": 0.25, "size": 224} if name == "mobilenet" else {}
         path = folder / record.published_weights(include_top=False, **variant).path
-        path.parent.mkdir()
-        small_model(name, (64, 64, 3)).save_weights(path)
+        path.parent.mkdir(exist_ok=True)
+        model = small_model(name, (64, 64, 3))
+        if name == "efficientnet_b0":
+            model.normalization.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))
+            model.normalization.variance.copy_(torch.tensor([0.229, 0.224, 0.225]))
+        model.save_weights(path)
     with PublishedServer(folder) as server:
         yield server
 
@@ -73,11 +80,12 @@ def test_one_channel_is_a_grey_image(name):
     # All else is as it was.
     first = next(key for key, _ in grey.named_parameters()).rpartition(".")[0]
     for key, value in grey.state_dict().items():
-        if not key.startswith((f"{first}.", "conv1_bn.running_mean")):
+        if not key.startswith((f"{first}.", f"{layer}.running_mean", "normalization.")):
             assert torch.equal(value, colour.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("name", NAMES)
+# EfficientNetV2's margins are another colour where the channels are not three.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "efficientnet_v2_b0"])
 def test_channels_that_repeat_an_image_give_what_it_gives(name):
     colour = small_model(name, (64, 64, 3), pretrained=True).eval()
     six = small_model(name, (64, 64, 6), pretrained=True).eval()

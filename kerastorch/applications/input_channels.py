@@ -71,7 +71,8 @@ def state_for_channels(published: Model, model: Model, mode: str) -> dict[str, T
 
     Args:
         published: takes RGB images; its first layer with weights is a convolution.
-        model: the same network for other channels than three; it may be on the meta device.
+        model: the same network for other channels than three; it may be on the meta device. A
+            normalisation of its own is filled.
         mode: of `preprocess_input`, as the pixels of both are prepared where they do not do it.
     """
     state = published.state_dict()
@@ -83,6 +84,7 @@ def state_for_channels(published: Model, model: Model, mode: str) -> dict[str, T
     kernel = kernel.flip(1) if mode == "caffe" else kernel
     turns = [0, 1, 2] if channels == 1 else [i % 3 for i in range(channels)]
     kernel = kernel[:, turns] * 3 / len(turns)
+    _turn_normalization(state, published, model, channels)
     mean, deviation = (values[turns] for values in _seen_statistics(published, mode, 3))
     own_mean, own_deviation = _seen_statistics(model, mode, channels)
     # With z = (x - own mean) / own deviation of the model's own, what the kernel knows as
@@ -94,6 +96,20 @@ def state_for_channels(published: Model, model: Model, mode: str) -> dict[str, T
     _add_offset(state, published, key, offset)
     state[f"{key}.weight"] = kernel.to(stem.weight.dtype)
     return state
+
+
+def _turn_normalization(
+    state: dict[str, Tensor], published: Model, model: Model, channels: int
+) -> None:
+    """Gives a model's own normalisation, if it has weights, those of the colours in turn."""
+    for own in layers_before_weights(model):
+        if not isinstance(own, Normalization) or own.input_mean is not None:
+            continue
+        for statistic in ("mean", "variance"):
+            values = getattr(published.get_layer(own.name), statistic)
+            turned = torch.tensor(colours(values.tolist(), channels)).to(values)
+            setattr(own, statistic, turned)
+            state[f"{own.name}.{statistic}"] = turned
 
 
 def _seen_statistics(model: Model, mode: str, channels: int) -> tuple[Tensor, Tensor]:

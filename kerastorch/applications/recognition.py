@@ -61,17 +61,25 @@ def _by_name(models: list[Model]) -> ModelRecord | None:
 
 
 def _by_layers(models: list[Model]) -> ModelRecord | None:
-    """The largest application all of whose layers with weights, but its classifier, are there."""
+    """The largest application all of whose layers with weights, but its classifier, are there.
+
+    Of those that are equally large, the one that has more of the model's widths.
+    """
     for model in models:
-        found = [name for name, weights in _all_weights().items() if weights <= _weights(model)]
+        own = _weights(model)
+        found = {
+            name: (len(weights), sum(own[key] == widths for key, widths in weights.items()))
+            for name, weights in _all_weights().items()
+            if weights.keys() <= own.keys()
+        }
         if found:
-            return get_record(max(found, key=lambda name: len(_all_weights()[name])))
+            return get_record(max(found, key=found.__getitem__))
     return None
 
 
 @functools.cache
-def _all_weights() -> dict[str, frozenset]:
-    """What `_weights` gives of each application. It takes a second to find out."""
+def _all_weights() -> dict[str, dict]:
+    """What `_weights` gives of each application. It takes some seconds to find out."""
     with torch.device("meta"), data_format_scope("channels_last"):
         return {
             name: _weights(get_record(name).constructor(include_top=False, weights=None))
@@ -79,8 +87,9 @@ def _all_weights() -> dict[str, frozenset]:
         }
 
 
-def _weights(model: Model) -> frozenset:
-    """The layers' weights: their names and, but for the widths, which may vary, their shapes."""
-    return frozenset(
-        (key, tuple(parameter.shape[2:])) for key, parameter in model.named_parameters()
-    )
+def _weights(model: Model) -> dict[tuple, tuple]:
+    """The layers' weights: names with shapes but for the widths, which may vary; and these."""
+    return {
+        (key, tuple(parameter.shape[2:])): tuple(parameter.shape[:2])
+        for key, parameter in model.named_parameters()
+    }
