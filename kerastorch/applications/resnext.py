@@ -1,13 +1,14 @@
 """ResNeXt: residual networks of grouped convolutions (Xie et al., 2017).
 
-As keras-applications had it to its end with version 1.0.8; no Keras has exported it since.
+As keras-applications had it to its end with version 1.0.8; no Keras has exported it since. Its
+Lambda layers are operations here, which are not among a model's `layers`.
 """
 
 from ..config import image_data_format
 from ..layers import Activation, Add, Conv2D, DepthwiseConv2D, Reshape, ZeroPadding2D
 from ..ops import Sum
 from . import imagenet_utils
-from .construction import image_size, is_image_shape
+from .construction import image_size
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import with_and_without_top
 from .registry import Family, register_model
@@ -38,11 +39,10 @@ def _resnext(
         )
     if not include_top and input_tensor is None and input_shape is None:
         input_shape = (FAMILY.default_size, FAMILY.default_size, 3)
-    known = input_shape if input_tensor is None else input_tensor.shape[1:]
-    if is_image_shape(known) and None in image_size(known):
-        raise ValueError(f"ResNeXt takes images of a size that is known; got {known}")
 
     def stack_fn(x):
+        if None in image_size(x.shape[1:]):
+            raise ValueError("ResNeXt, as in keras-applications, takes images of a size it knows")
         for stage, (depth, filters) in enumerate(
             zip(depths, (128, 256, 512, 1024), strict=True), 2
         ):
