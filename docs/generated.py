@@ -52,12 +52,17 @@ def _family(records: list[ModelRecord]) -> str:
         f"- Pixels: {MODES_IN_WORDS[first.preprocessing]} (mode `{first.preprocessing}`)",
     ]
     if first.own_preprocessing:
-        lines[-1] += f"; the model makes of them: {MODES_IN_WORDS[first.own_preprocessing]}"
+        own = dict.fromkeys(MODES_IN_WORDS[record.own_preprocessing] for record in records)
+        lines[-1] += f"; the model makes of them: {', or '.join(own)}"
     alphas = sorted({file.alpha for r in records for file in r.weights if file.alpha})
     sizes = sorted({file.size for r in records for file in r.weights if file.size})
-    if alphas or sizes:
-        of_alphas = f"`alpha` {', '.join(map(str, alphas))} and " if alphas else ""
-        lines.append(f"- Published for {of_alphas}images of {', '.join(map(str, sizes))} pixels")
+    variants = [
+        f"`alpha` {', '.join(map(str, alphas))}" if alphas else "",
+        f"images of {', '.join(map(str, sizes))} pixels" if sizes else "",
+        "minimalistic models" if any(f.minimalistic for r in records for f in r.weights) else "",
+    ]
+    if any(variants):
+        lines.append(f"- Published for {' and '.join(filter(None, variants))}")
     return f"{lines[0]}\n\n{lines[1]}\n\n" + "\n".join(lines[2:])
 
 

@@ -137,12 +137,13 @@ def _variants_in_words(record: ModelRecord) -> str:
     """For which widths and sizes there are weights, where these are several."""
     alphas = sorted({weights.alpha for weights in record.weights} - {None})
     sizes = sorted({weights.size for weights in record.weights} - {None})
-    if alphas:
-        return (
-            f"\nThere are others for alpha {', '.join(map(str, alphas))}\n"
-            f"and images of {', '.join(map(str, sizes))} pixels."
-        )
-    return f"\nThey are for images of {' or '.join(map(str, sizes))} pixels." if sizes else ""
+    images = f"images of {', '.join(map(str, sizes))} pixels"
+    if not alphas:
+        return f"\nThey are for {images.replace(', ', ' or ')}." if sizes else ""
+    widths = f"\nThere are others for alpha {', '.join(map(str, alphas))}"
+    if any(weights.minimalistic for weights in record.weights):
+        return f"{widths} and for minimalistic models."
+    return f"{widths}\nand {images}."
 
 
 convnext_base = _entry_point("convnext_base")

@@ -98,7 +98,8 @@ def cuts(model: Model) -> list[dict[str, Any]]:
     if not names:
         return []
     maps = model.feature_maps(*names)
-    last = {maps.strides[name]: name for name in names}  # the later replaces the earlier
+    # The later replaces the earlier; what images of all sizes become one place of has no stride.
+    last = {maps.strides[name]: name for name in names if maps.strides[name] is not None}
     return [
         {"layer": name, "channels": maps.channels[name], "stride": stride}
         for stride, name in sorted(last.items())

@@ -23,7 +23,7 @@ def test_every_file_has_a_name_and_a_title_of_its_own():
     files = [checkpoint.weights.file for checkpoint in checkpoints()]
     titles = [checkpoint.title for checkpoint in checkpoints()]
     converted = [checkpoint.converted_file for checkpoint in checkpoints()]
-    assert len(files) == 16 * 2 + 4 * 4 * 2 + 6 * 5 * 2
+    assert len(files) == 16 * 2 + 4 * 4 * 2 + 6 * 5 * 2 + 15 * 2 + 2 * 3 * 2
     for names in (files, titles, converted):
         assert len(set(names)) == len(files)
     assert titles[-2:] == ["xception", "xception, without classifier"]
@@ -36,6 +36,18 @@ def test_a_checkpoint_is_built_as_it_was_trained():
     assert model.input_shape == (None, 160, 160, 3)
     assert model.output_shape == (None, 5, 5, 512)
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_kinds_are_told_apart():
+    wanted = {"include_top": False, "alpha": 1.0}
+    plain = get_record("mobilenet_v3_large").published_weights(**wanted)
+    minimalistic = get_record("mobilenet_v3_large").published_weights(**wanted, minimalistic=True)
+    assert plain.file == "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5"
+    (checkpoint,) = checkpoints_of(minimalistic.file)
+    assert checkpoint.title == "mobilenet_v3_large, minimalistic, alpha 1.0, without classifier"
+    assert checkpoint.build().count_params() == 1_437_608
+    with pytest.raises(ValueError, match="minimalistic MobileNetV3Large has no published weights"):
+        get_record("mobilenet_v3_large").published_weights(True, alpha=0.75, minimalistic=True)
 
 
 def test_an_unknown_variant_is_refused():

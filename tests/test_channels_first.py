@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import kerastorch
+from kerastorch.applications import get_record
 from kerastorch.config import data_format_scope, image_data_format, set_image_data_format
 from tests import builders, parity
 from tests.oracle.client import ROOT
@@ -29,6 +30,9 @@ FAMILIES = {
     "InceptionResNetV2": (75, 78),
     "MobileNet": (45, 38),
     "MobileNetV2": (45, 38),
+    "MobileNetV3Small": (45, 38),
+    "EfficientNetB0": (45, 38),
+    "EfficientNetV2B0": (45, 38),
 }
 
 # What a user's program does when keras.json says channels first.
@@ -70,6 +74,8 @@ def test_families(oracle, tmp_path, name):
     oracle.ask("save", path=str(path))
     model.load_weights(path)
     images = np.random.default_rng(0).uniform(-1, 1, (2, height, width, 3))
+    if get_record(name).preprocessing == "none":  # it takes pixels
+        images = 127.5 * (images + 1)
     parity.assert_layers_agree(model.eval(), oracle, [images])
 
 
@@ -104,6 +110,18 @@ def test_keras_json(oracle, tmp_path):
     assert_equal(result("features"), np.moveaxis(answers["block5_conv3"], -1, 1))
     caffe = images[..., ::-1] - [103.939, 116.779, 123.68]
     assert_equal(result("preprocessed"), np.moveaxis(caffe, -1, 1))
+
+
+def test_rescaling_by_channel(oracle):
+    """As EfficientNet does it with published weights; TensorFlow itself rescales channels first."""
+    arguments = {"shape": (3, 5, 4), "scale": [0.5, 2.0, 3.0], "offset": [1.0, 0.0, -1.0]}
+    build = {"builder": "rescaled", "arguments": arguments}
+    oracle.ask("build", **build, data_format="channels_first")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 3, 5, 4))
+    (expected,) = oracle.ask("predict", inputs=[images])
+    with data_format_scope("channels_first"):
+        model = builders.rescaled(kerastorch, **arguments)
+    np.testing.assert_array_equal(model.predict(images), expected)
 
 
 @pytest.mark.parametrize("name", ["NASNetMobile", "NASNetLarge", "DenseNet121"])

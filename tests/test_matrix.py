@@ -1,4 +1,4 @@
-"""The 18 architectures come out of every format that Keras 3 and Keras 2 write.
+"""The architectures come out of every format that Keras 3 and Keras 2 write.
 
 `make test` opens each architecture from a format of each writer, and the four that are hardest to
 match from all of them; `make matrix` opens every architecture from every format. Weights alone as
@@ -16,6 +16,7 @@ import kerastorch
 from kerastorch.applications import get_record
 from tests import builders, parity
 from tests.oracle.client import Oracle
+from tests.siblings import LARGER
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
@@ -46,6 +47,7 @@ def cells():
                 if (writer, name, file) in UNWRITABLE:
                     continue
                 is_quick = file in quick if name in HARDEST else file == quick[turn % len(quick)]
+                is_quick = is_quick and get_record(name).name not in LARGER
                 marks = [] if is_quick else [pytest.mark.full]
                 yield pytest.param(writer, name, file, marks=marks, id=f"{writer}-{name}-{file}")
 

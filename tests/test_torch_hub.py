@@ -339,7 +339,14 @@ def test_entry_points_look_like_functions_written_out(name):
         "classes": 1000,
         "classifier_activation": None,
     }
-    own = {"mobilenet": ["alpha", "depth_multiplier", "dropout"], "mobilenet_v2": ["alpha"]}
+    of_v3 = ["alpha", "dropout_rate", "include_preprocessing", "minimalistic"]
+    own = {
+        "mobilenet": ["alpha", "depth_multiplier", "dropout"],
+        "mobilenet_v2": ["alpha"],
+        "mobilenet_v3_small": of_v3,
+        "mobilenet_v3_large": of_v3,
+        **{f"efficientnet_b{size}": [] for size in range(8)},  # they always prepare pixels
+    }
     prepares = ["include_preprocessing"] if get_record(name).own_preprocessing else []
     assert {key: parameter.default for key, parameter in parameters.items()} == {
         **defaults,

@@ -1,7 +1,7 @@
 """Keras -> here -> Keras: weights bit for bit, and the same outputs, in every format.
 
-`make test` writes an architecture of each family in one of the formats; `make matrix` all 18 in all
-formats.
+`make test` writes an architecture of each family in one of the formats; `make matrix` all of them
+in all formats.
 """
 
 from contextlib import ExitStack
@@ -77,6 +77,7 @@ def assert_equal_in_keras(oracle, ours, inputs, state=None):
 # The places of those that take Keras longest have formats of weights, for which it makes them once.
 QUICK = ["MobileNet", "DenseNet121", "InceptionV3", "MobileNetV2", "VGG16", "ResNet50"]
 QUICK += ["Xception", "NASNetMobile", "InceptionResNetV2", "ResNet50V2"]
+QUICK += ["EfficientNetV2B0", "MobileNetV3Small", "EfficientNetB0"]
 NAMES = [get_record(name).keras_name for name in kerastorch.list_models()]
 
 

@@ -122,7 +122,7 @@ def EfficientNet(
         stage = {**stage, "filters_in": filters_in, "filters_out": filters_out}
         for i in range(repeats(stage.pop("repeats"))):
             rate = drop_connect_rate * before / blocks
-            x = _block(x, activation, rate, block_name(number, i), **stage)
+            x = inverted_residual(x, _depthwise, activation, rate, block_name(number, i), **stage)
             stage |= {"filters_in": filters_out, "strides": 1}
             before += 1
 
@@ -132,34 +132,12 @@ def EfficientNet(
     return Model(source_inputs(image, input_tensor), x, name=name)
 
 
-def _block(
-    x, activation, drop_rate, name, filters_in, filters_out, kernel_size=3, strides=1,
-    expand_ratio=1, se_ratio=0.0, id_skip=True,
-):  # fmt: skip
-    """An inverted residual block: expands, filters by depth, weighs the channels and projects."""
-    shortcut = x
-    if expand_ratio != 1:
-        x = convolution(x, filters_in * expand_ratio, 1, f"{name}expand_conv")
-        x = batch_norm_activation(x, activation, f"{name}expand_")
-
-    if strides == 2:
-        x = ZeroPadding2D(correct_pad(x, kernel_size), name=f"{name}dwconv_pad")(x)
-    x = DepthwiseConv2D(
-        kernel_size,
-        strides=strides,
-        padding="valid" if strides == 2 else "same",
-        use_bias=False,
-        depthwise_initializer=FAN_OUT,
-        name=f"{name}dwconv",
-    )(x)
-    x = batch_norm_activation(x, activation, name)
-    x = excite(x, filters_in, se_ratio, activation, name)
-
-    x = convolution(x, filters_out, 1, f"{name}project_conv")
-    x = batch_norm(x, f"{name}project_bn")
-    if id_skip and strides == 1 and filters_in == filters_out:
-        x = add_shortcut(x, shortcut, drop_rate, name)
-    return x
+def _depthwise(x, kernel_size, strides, name):
+    """The depthwise convolution of a block, padded for a stride by the size that is known now."""
+    if strides != 2:
+        return depthwise_convolution(x, kernel_size, strides, "same", f"{name}dwconv")
+    x = ZeroPadding2D(correct_pad(x, kernel_size), name=f"{name}dwconv_pad")(x)
+    return depthwise_convolution(x, kernel_size, strides, "valid", f"{name}dwconv")
 
 
 # What EfficientNetV2 is made of too.
@@ -175,6 +153,30 @@ def check_repeats(count):
         raise ValueError(f"every stage has at least one block; got {count}")
 
 
+def inverted_residual(
+    x, depthwise, activation, drop_rate, name, filters_in, filters_out, kernel_size=3, strides=1,
+    expand_ratio=1, se_ratio=0.0, id_skip=True, momentum=0.99,
+):  # fmt: skip
+    """A block that expands, filters by depth, weighs the channels and projects.
+
+    `depthwise` puts the depthwise convolution on a Symbol, by its kernel, stride and name.
+    """
+    shortcut = x
+    if expand_ratio != 1:
+        x = convolution(x, filters_in * expand_ratio, 1, f"{name}expand_conv")
+        x = batch_norm_activation(x, activation, f"{name}expand_", momentum)
+
+    x = depthwise(x, kernel_size, strides, name)
+    x = batch_norm_activation(x, activation, name, momentum)
+    x = excite(x, filters_in, se_ratio, activation, name)
+
+    x = convolution(x, filters_out, 1, f"{name}project_conv")
+    x = batch_norm(x, f"{name}project_bn", momentum)
+    if id_skip and strides == 1 and filters_in == filters_out:
+        x = add_shortcut(x, shortcut, drop_rate, name)
+    return x
+
+
 def convolution(x, filters, kernel_size, name, strides=1, padding="same"):
     return Conv2D(
         filters,
@@ -183,6 +185,17 @@ def convolution(x, filters, kernel_size, name, strides=1, padding="same"):
         padding=padding,
         use_bias=False,
         kernel_initializer=FAN_OUT,
+        name=name,
+    )(x)
+
+
+def depthwise_convolution(x, kernel_size, strides, padding, name):
+    return DepthwiseConv2D(
+        kernel_size,
+        strides=strides,
+        padding=padding,
+        use_bias=False,
+        depthwise_initializer=FAN_OUT,
         name=name,
     )(x)
 

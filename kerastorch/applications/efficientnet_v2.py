@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ..engine import Model
 from ..initializers import Constant
-from ..layers import DepthwiseConv2D, Normalization, Rescaling
-from .construction import FAN_OUT, channel_axis, image_input, loads_weights, source_inputs
+from ..layers import Normalization, Rescaling
+from .construction import channel_axis, image_input, loads_weights, source_inputs
 from .efficientnet import (
     add_shortcut,
     batch_norm,
@@ -15,7 +15,9 @@ from .efficientnet import (
     block_name,
     check_repeats,
     convolution,
+    depthwise_convolution,
     excite,
+    inverted_residual,
     top,
 )
 from .imagenet_utils import TORCH_MEAN, TORCH_STD
@@ -162,31 +164,23 @@ def EfficientNetV2(
 
 
 def _depthwise_block(
-    x, activation, momentum, drop_rate, name, input_filters, output_filters, expand_ratio=1,
-    kernel_size=3, strides=1, se_ratio=0.0,
-):  # fmt: skip
-    """An inverted residual block: expands, filters by depth, weighs the channels and projects."""
-    shortcut = x
-    if expand_ratio != 1:
-        x = convolution(x, input_filters * expand_ratio, 1, f"{name}expand_conv")
-        x = batch_norm_activation(x, activation, f"{name}expand_", momentum)
+    x, activation, momentum, drop_rate, name, input_filters, output_filters, **stage
+):
+    return inverted_residual(
+        x,
+        _depthwise,
+        activation,
+        drop_rate,
+        name,
+        input_filters,
+        output_filters,
+        momentum=momentum,
+        **stage,
+    )
 
-    x = DepthwiseConv2D(
-        kernel_size,
-        strides=strides,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer=FAN_OUT,
-        name=f"{name}dwconv2",
-    )(x)
-    x = batch_norm_activation(x, activation, name, momentum)
-    x = excite(x, input_filters, se_ratio, activation, name)
 
-    x = convolution(x, output_filters, 1, f"{name}project_conv")
-    x = batch_norm(x, f"{name}project_bn", momentum)
-    if strides == 1 and input_filters == output_filters:
-        x = add_shortcut(x, shortcut, drop_rate, name)
-    return x
+def _depthwise(x, kernel_size, strides, name):
+    return depthwise_convolution(x, kernel_size, strides, "same", f"{name}dwconv2")
 
 
 def _whole_block(

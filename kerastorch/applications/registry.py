@@ -190,7 +190,7 @@ def get_record(name: str) -> ModelRecord:
     near = difflib.get_close_matches(str(name).lower(), _RECORDS, cutoff=0.5)
     raise ValueError(
         f"no model is named {name!r}; "
-        + (f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_RECORDS)}")
+        + (f"did you mean {' or '.join(near)}?" if near else "list_models() gives the names")
     )
 
 

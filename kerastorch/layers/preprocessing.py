@@ -82,7 +82,8 @@ class Normalization(Layer):
         super().__init__(name=name, trainable=trainable)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization takes both a mean and a variance, or neither.")
-        self.axis = axis
+        # As Keras keeps it and writes it into files.
+        self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         self.input_mean = mean
         self.input_variance = variance
         self.invert = invert
@@ -111,7 +112,7 @@ class Normalization(Layer):
 
     def _axes(self, rank: int) -> list[int]:
         """The axes that have statistics of their own, counted from the first."""
-        return [] if self.axis is None else sorted(keras_axes(self.axis, rank))
+        return sorted(keras_axes(self.axis, rank))
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         sizes = [shape[axis] for axis in self._axes(len(shape))]

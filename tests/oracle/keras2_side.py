@@ -14,6 +14,7 @@ import tf_keras
 from tf_keras.src.backend import RandomGenerator
 from tf_keras.src.engine.functional import Functional
 from tf_keras.src.layers.convolutional.base_conv import Conv
+from tf_keras.src.utils import data_utils
 
 from tests import builders
 from tests.oracle.filling import hash_of, values_for
@@ -51,21 +52,30 @@ class Keras:
         seed: int = 0,
         data_format: str = "channels_last",
         floatx: str = "float64",
+        published: str | None = None,
     ) -> Iterator[dict]:
-        """Build a model as a fresh session would, fill its weights, and describe it."""
+        """Build a model as a fresh session would, fill its weights, and describe it.
+
+        `published` is the file that `weights="imagenet"` stands for.
+        """
         self.model = None
         tf_keras.backend.clear_session()
         gc.collect()  # as Keras 3 itself does
         tf_keras.backend.set_floatx(floatx)
         tf_keras.backend.set_image_data_format(data_format)
-        with without_initializers():
+        get_file = patch.object(data_utils, "get_file", lambda *_, **options: published)
+        with without_initializers(), get_file:
             self.model = getattr(builders, builder)(tf_keras, **arguments)
         rng = np.random.default_rng(seed)
         for weight in self.model.weights:
             role = weight.name.rpartition("/")[2].removesuffix(":0")
             weight.assign(values_for(role, tuple(weight.shape), rng))
         for layer in self.model.layers:
-            if isinstance(layer, tf_keras.layers.Normalization) and layer.input_mean is not None:
+            if not isinstance(layer, tf_keras.layers.Normalization):
+                continue
+            if layer.input_mean is None:
+                layer.finalize_state()  # it computes with copies of its weights
+            else:
                 layer.mean, layer.variance = (  # as exact as in Keras 3, which this goes by
                     tf.cast(tf.cast(x, "float32"), floatx) for x in (layer.mean, layer.variance)
                 )

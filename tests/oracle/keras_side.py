@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import h5py
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import nn as keras_nn
 from keras.src.legacy.saving import legacy_h5_format
+from keras.src.utils import file_utils
 
 from tests import builders
 from tests.oracle.filling import hash_of, values_for
@@ -44,12 +46,17 @@ class Keras:
         seed: int = 0,
         data_format: str = "channels_last",
         floatx: str = "float64",
+        published: str | None = None,
     ) -> Iterator[dict]:
-        """Build a model as a fresh session would, fill its weights, and describe it."""
+        """Build a model as a fresh session would, fill its weights, and describe it.
+
+        `published` is the file that `weights="imagenet"` stands for.
+        """
         self._forget()
         keras.config.set_floatx(floatx)
         keras.config.set_image_data_format(data_format)
-        self.model = getattr(builders, builder)(keras, **arguments)
+        with patch.object(file_utils, "get_file", lambda *_, **options: published):
+            self.model = getattr(builders, builder)(keras, **arguments)
         rng = np.random.default_rng(seed)
         fill(self.model.weights, rng)
         for layer in self.model.layers:
