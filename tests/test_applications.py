@@ -1,10 +1,16 @@
-"""The 18 architectures equal Keras's in every layer, through files that Keras writes."""
+"""The architectures equal Keras's in every layer, through files that Keras writes.
+
+The 18 of the first years are compared at their default size and at another one. Those that came
+later are as many again and larger: each is compared in small images, and the smallest of a family
+at its default size too.
+"""
 
 import h5py
 import pytest
 import torch
 
 import kerastorch
+from kerastorch.applications import get_record
 from tests import builders, parity
 from tests.oracle.client import Oracle
 
@@ -32,7 +38,49 @@ APPLICATIONS = {
     "NASNetMobile": (224, 5326716, 4269716),
     "NASNetLarge": (331, 88949818, 84887922),
 }
-ODD, SMALL = (107, 93), (75, 78)
+# The same of those that came later. tf_keras is the last to have ResNetRS and RegNet, and
+# keras-applications the ResNeXts.
+LATER = {
+    "ConvNeXtTiny": (224, 28589128, 27820128),
+    "ConvNeXtSmall": (224, 50223688, 49454688),
+    "ConvNeXtBase": (224, 88591464, 87566464),
+    "ConvNeXtLarge": (224, 197767336, 196230336),
+    "ConvNeXtXLarge": (224, 350196968, 348147968),
+    "ResNetRS50": (224, 35745288, 33696288),
+    "ResNetRS101": (224, 63724296, 61675296),
+    "ResNetRS152": (224, 86773256, 84724256),
+    "ResNetRS200": (224, 93386248, 91337248),
+    "ResNetRS270": (224, 130104520, 128055520),
+    "ResNetRS350": (224, 164268360, 162219360),
+    "ResNetRS420": (224, 192262216, 190213216),
+    "RegNetX002": (224, 2705640, 2336640),
+    "RegNetX004": (224, 5194184, 4809184),
+    "RegNetX006": (224, 6229320, 5700320),
+    "RegNetX008": (224, 7296968, 6623968),
+    "RegNetX016": (224, 9233640, 8320640),
+    "RegNetX032": (224, 15359112, 14350112),
+    "RegNetX040": (224, 22194312, 20833312),
+    "RegNetX064": (224, 26283464, 24658464),
+    "RegNetX080": (224, 39663112, 37742112),
+    "RegNetX120": (224, 46202440, 43961440),
+    "RegNetX160": (224, 54389704, 52340704),
+    "RegNetX320": (224, 107973576, 105452576),
+    "RegNetY002": (224, 3183844, 2814844),
+    "RegNetY004": (224, 4371296, 3930296),
+    "RegNetY006": (224, 6084920, 5475920),
+    "RegNetY008": (224, 6293056, 5524056),
+    "RegNetY016": (224, 11255102, 10366102),
+    "RegNetY032": (224, 19502498, 17989498),
+    "RegNetY040": (224, 20708928, 19619928),
+    "RegNetY064": (224, 30665684, 29368684),
+    "RegNetY080": (224, 39265812, 37248812),
+    "RegNetY120": (224, 51918928, 49677928),
+    "RegNetY160": (224, 83712956, 80687956),
+    "RegNetY320": (224, 145205058, 141492058),
+    "ResNeXt50": (224, 25097128, 23048128),
+    "ResNeXt101": (224, 44315560, 42266560),
+}
+ODD, SMALL, SMALLEST = (107, 93), (75, 78), (64, 67)
 
 FAMILIES = [
     "Xception",
@@ -45,6 +93,11 @@ FAMILIES = [
     "MobileNetV2",
     "DenseNet121",
     "NASNetMobile",
+    "ConvNeXtTiny",
+    "ResNetRS50",
+    "RegNetX002",
+    "RegNetY002",
+    "ResNeXt50",
 ]
 # Variants with the kind of file that carries each.
 VARIANTS = [
@@ -69,8 +122,30 @@ def name(request):
 @pytest.fixture(scope="module")
 def oracle(name):
     """A Keras process for one architecture; one for all would grow with each."""
-    with Oracle() as oracle:
+    with Oracle(side_of(name)) as oracle:
         yield oracle
+
+
+@pytest.fixture(scope="module")
+def family_oracle(request):
+    """A Keras process for a family of the later ones, which is called by what its names share."""
+    with Oracle(side_of(request.param)) as oracle:
+        yield oracle
+
+
+def side_of(name):
+    return "keras2_side" if name.startswith(("ResNetRS", "RegNet", "ResNeXt")) else "keras_side"
+
+
+def file_for(name, file):
+    """A file of weights that is opened as `file` is; Keras 2 has only one kind."""
+    return "twin.h5" if side_of(name) == "keras2_side" and file == "twin.weights.h5" else file
+
+
+def images(name, model, batch, size=None):
+    """Pixels as a model takes them; they are larger where it prepares them itself."""
+    largest = 255 if get_record(name).own_preprocessing else 1
+    return parity.random_arrays(model.inputs, batch, *([size] if size else []), largest=largest)
 
 
 def application(name, **arguments):
@@ -97,12 +172,52 @@ def test_odd_size_without_top(oracle, name, tmp_path):
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+BY_FAMILY = [
+    (family, name)
+    for family in ("ConvNeXt", "ResNetRS", "RegNet", "ResNeXt")
+    for name in LATER
+    if name.startswith(family)
+]
+SMALLEST_OF_FAMILIES = ["ConvNeXtTiny", "ResNetRS50", "RegNetX002", "RegNetY002", "ResNeXt50"]
+
+
+@pytest.mark.parametrize(("family_oracle", "later"), BY_FAMILY, indirect=["family_oracle"])
+def test_later_ones(family_oracle, later, tmp_path):
+    """In small images, from weights in the format that theirs are published in."""
+    model = parity.make_twins(
+        family_oracle,
+        *application(later, input_shape=(*SMALLEST, 3)),
+        tmp_path / "twin.h5",
+        parity.by_weights_argument,
+        weights_only=True,
+    )
+    assert model.count_params() == get_record(later).params
+    parity.assert_layers_agree(model, family_oracle, images(later, model, batch=2))
+
+
+@pytest.mark.parametrize("name", SMALLEST_OF_FAMILIES, indirect=True)
+def test_default_size_of_later_ones(oracle, name, tmp_path):
+    case = application(name)
+    path = tmp_path / "twin.h5"
+    model = parity.make_twins(oracle, *case, path, parity.by_weights_argument, weights_only=True)
+    assert model.input_shape == (None, 224, 224, 3)
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=1))
+
+
+@pytest.mark.parametrize("name", ["RegNetY002"], indirect=True)
+def test_functions_are_layers_as_in_keras_2(oracle, name):
+    """What Keras 2 has layers for counts among the layers, so that indices are the same."""
+    keras = oracle.ask("build", builder="application", arguments={"name": name})
+    model = builders.application(kerastorch, name)
+    assert [layer.name for layer in model.layers[1:]] == [layer for layer, _ in keras["layers"][1:]]
+
+
+@pytest.mark.parametrize("name", APPLICATIONS | LATER)
 def test_published_numbers_of_parameters(name):
     with torch.device("meta"):
         whole = builders.application(kerastorch, name)
         bare = builders.application(kerastorch, name, include_top=False)
-    assert (whole.count_params(), bare.count_params()) == APPLICATIONS[name][1:]
+    assert (whole.count_params(), bare.count_params()) == (APPLICATIONS | LATER)[name][1:]
 
 
 @pytest.mark.parametrize("name", FAMILIES, indirect=True)
@@ -111,8 +226,9 @@ def test_published_numbers_of_parameters(name):
 )
 def test_variants(oracle, name, tmp_path, arguments, file):
     load = parity.by_load_model if file.endswith(".keras") else parity.by_load_weights
-    model = parity.make_twins(oracle, *application(name, **arguments), tmp_path / file, load)
-    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
+    path = tmp_path / file_for(name, file)
+    model = parity.make_twins(oracle, *application(name, **arguments), path, load)
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=2))
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "InceptionV3", "NASNetMobile"], indirect=True)
