@@ -41,6 +41,23 @@ APPLICATIONS = {
 # The same of those that came later. tf_keras is the last to have ResNetRS and RegNet, and
 # keras-applications the ResNeXts.
 LATER = {
+    "EfficientNetB0": (224, 5330571, 4049571),
+    "EfficientNetB1": (240, 7856239, 6575239),
+    "EfficientNetB2": (260, 9177569, 7768569),
+    "EfficientNetB3": (300, 12320535, 10783535),
+    "EfficientNetB4": (380, 19466823, 17673823),
+    "EfficientNetB5": (456, 30562527, 28513527),
+    "EfficientNetB6": (528, 43265143, 40960143),
+    "EfficientNetB7": (600, 66658687, 64097687),
+    "EfficientNetV2B0": (224, 7200312, 5919312),
+    "EfficientNetV2B1": (240, 8212124, 6931124),
+    "EfficientNetV2B2": (260, 10178374, 8769374),
+    "EfficientNetV2B3": (300, 14467622, 12930622),
+    "EfficientNetV2S": (384, 21612360, 20331360),
+    "EfficientNetV2M": (480, 54431388, 53150388),
+    "EfficientNetV2L": (480, 119027848, 117746848),
+    "MobileNetV3Small": (224, 2554968, 939120),
+    "MobileNetV3Large": (224, 5507432, 2996352),
     "ConvNeXtTiny": (224, 28589128, 27820128),
     "ConvNeXtSmall": (224, 50223688, 49454688),
     "ConvNeXtBase": (224, 88591464, 87566464),
@@ -93,6 +110,9 @@ FAMILIES = [
     "MobileNetV2",
     "DenseNet121",
     "NASNetMobile",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "MobileNetV3Small",
     "ConvNeXtTiny",
     "ResNetRS50",
     "RegNetX002",
@@ -111,6 +131,9 @@ WIDTHS = [
     ("MobileNet", {"alpha": 0.75, "depth_multiplier": 2}),
     ("MobileNetV2", {"alpha": 0.35}),
     ("MobileNetV2", {"alpha": 1.4}),
+    ("MobileNetV3Small", {"alpha": 0.75}),
+    ("MobileNetV3Small", {"minimalistic": True, "include_top": True, "dropout_rate": 0}),
+    ("MobileNetV3Large", {"alpha": 1.25, "include_top": True}),
 ]
 
 
@@ -174,11 +197,15 @@ def test_odd_size_without_top(oracle, name, tmp_path):
 
 BY_FAMILY = [
     (family, name)
-    for family in ("ConvNeXt", "ResNetRS", "RegNet", "ResNeXt")
+    for family in (
+        *("EfficientNetB", "EfficientNetV2", "MobileNetV3", "ConvNeXt", "ResNetRS", "RegNet"),
+        "ResNeXt",
+    )
     for name in LATER
     if name.startswith(family)
 ]
-SMALLEST_OF_FAMILIES = ["ConvNeXtTiny", "ResNetRS50", "RegNetX002", "RegNetY002", "ResNeXt50"]
+SMALLEST_OF_FAMILIES = ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"]
+SMALLEST_OF_FAMILIES += ["ResNetRS50", "RegNetX002", "RegNetY002", "ResNeXt50"]
 
 
 @pytest.mark.parametrize(("family_oracle", "later"), BY_FAMILY, indirect=["family_oracle"])
@@ -200,8 +227,19 @@ def test_default_size_of_later_ones(oracle, name, tmp_path):
     case = application(name)
     path = tmp_path / "twin.h5"
     model = parity.make_twins(oracle, *case, path, parity.by_weights_argument, weights_only=True)
-    assert model.input_shape == (None, 224, 224, 3)
-    parity.assert_layers_agree(model, oracle, images(name, model, batch=1))
+    size = (None, None) if get_record(name).open_size else (224, 224)
+    assert model.input_shape == (None, *size, 3)
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=1, size=(224, 224)))
+
+
+@pytest.mark.parametrize(
+    "name", ["EfficientNetV2B0", "EfficientNetV2S", "MobileNetV3Small"], indirect=True
+)
+def test_pixels_that_are_prepared_before(oracle, name, tmp_path):
+    """Not by the model itself."""
+    case = application(name, include_preprocessing=False, input_shape=(*SMALL, 3))
+    model = parity.make_twins(oracle, *case, tmp_path / "twin.weights.h5")
+    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
 
 
 @pytest.mark.parametrize("name", ["RegNetY002"], indirect=True)
@@ -251,9 +289,7 @@ def test_weights_under_other_names_go_by_order(oracle, name, tmp_path):
 @pytest.mark.parametrize(("name", "widths"), WIDTHS, indirect=["name"], ids=str)
 def test_widths(oracle, name, tmp_path, widths):
     """Of the MobileNets, in images whose size is not known when the model is built."""
-    case = application(name, include_top=False, **widths)
+    case = application(name, **{"include_top": False, **widths})
     model = parity.make_twins(oracle, *case, tmp_path / "twin.weights.h5")
     assert model.input_shape == (None, None, None, 3)
-    parity.assert_layers_agree(
-        model, oracle, parity.random_arrays(model.inputs, batch=2, size=SMALL)
-    )
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=2, size=SMALL))
