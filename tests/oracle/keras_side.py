@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
 
 import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import nn as keras_nn
+from keras.src.backend.tensorflow import random as keras_random
 from keras.src.legacy.saving import legacy_h5_format
 
 from tests import builders
@@ -20,10 +23,10 @@ _convolve_as_keras_does = keras_nn.conv
 def convolve(
     inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1
 ) -> tf.Tensor:
-    """Keras's convolution, which compiles one with groups at each call.
+    """Keras's convolution, but for those with groups, which Keras compiles at each call.
 
-    It does so since TensorFlow once had none on the CPU. What it has today gives the same to the
-    last bits, in a hundredth of the time.
+    It does so since TensorFlow once had none on the CPU, and still has no gradients of them. What
+    it has today gives the same to the last bits, in a hundredth of the time.
     """
     is_last = (data_format or keras.config.image_data_format()) == "channels_last"
     if is_last and inputs.shape[-1] != kernel.shape[-2]:
@@ -31,7 +34,9 @@ def convolve(
     return _convolve_as_keras_does(inputs, kernel, strides, padding, data_format, dilation_rate)
 
 
-keras_nn.conv = convolve
+def without_compiling() -> AbstractContextManager:
+    """Grouped convolutions are not compiled, where no gradients are asked for."""
+    return patch.object(keras_nn, "conv", convolve)
 
 
 class Keras:
@@ -49,7 +54,8 @@ class Keras:
         self._forget()
         keras.config.set_floatx(floatx)
         keras.config.set_image_data_format(data_format)
-        self.model = getattr(builders, builder)(keras, **arguments)
+        with without_initializers():
+            self.model = getattr(builders, builder)(keras, **arguments)
         rng = np.random.default_rng(seed)
         fill(self.model.weights, rng)
         for layer in self.model.layers:
@@ -133,7 +139,8 @@ class Keras:
 
     def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""
-        outputs = self.model(self._structured(inputs), training=training)
+        with without_compiling():
+            outputs = self.model(self._structured(inputs), training=training)
         yield [np.asarray(x) for x in keras.tree.flatten(outputs)]
 
     def slopes(self, inputs: list, layer: str, classes: list[int]) -> Iterator[list]:
@@ -181,6 +188,16 @@ class Keras:
             weight.assign(gradient)
         model.save_weights(Path(folder) / "gradients.weights.h5")
         yield {"loss": float(loss), "trained": len(gradients)}
+
+
+def without_initializers() -> AbstractContextManager:
+    """New weights are zero, as others take their place: drawing them takes as long."""
+
+    def zeros(shape, *limits, dtype=None, **others) -> tf.Tensor:
+        return tf.zeros(shape, dtype or keras.config.floatx())
+
+    drawing = ("normal", "uniform", "truncated_normal")
+    return patch.multiple(keras_random, **dict.fromkeys(drawing, zeros))
 
 
 def fill(weights: list, rng: np.random.Generator) -> None:
@@ -233,7 +250,8 @@ def run(model: keras.Model, inputs: list, before=None) -> Iterator[tuple[keras.L
             before(node.operation, positional[0])
         if getattr(node.operation, "_call_has_training_arg", False):
             named["training"] = False  # as `predict` does, whatever the calls asked for
-        results = keras.tree.flatten(node.operation(*positional, **named))
+        with without_compiling():
+            results = keras.tree.flatten(node.operation(*positional, **named))
         yield node.operation, results
         values |= {id(x): y for x, y in zip(node.outputs, results, strict=True)}
         uses.subtract(id(x) for x in node.input_tensors)
