@@ -14,12 +14,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test lint browser
 	$(BIN)/python -m pytest
 
-# Every architecture from every format of both writers, and the larger siblings in the other tests
-# that go through all models: also what is marked `full`, as an empty -m takes back the one in
-# pyproject.toml.
+# Every architecture, and from every format of both writers, also what is marked `full`: an empty -m
+# takes back the one in pyproject.toml.
 matrix: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/test_matrix.py tests/test_writing.py tests/test_native.py \
-	    tests/test_optimization.py -m ""
+	$(BIN)/python -m pytest tests/test_applications.py tests/test_matrix.py tests/test_writing.py \
+	    tests/test_native.py tests/test_optimization.py -m ""
 
 # Inference beside Keras, timm and torchvision, on a machine that does nothing else; an hour.
 bench: $(VENV)/.installed-test

@@ -32,6 +32,7 @@ MODELS = {
     "nested": ("nested", {}),
     "sequential": ("sequential", {}),
     "named ends": ("named_ends", {}),
+    "ConvNeXt": ("convnext", {}),
 }
 # Keras cannot write an optimizer's state into an `.h5` where layers were once called the same, and
 # wants losses by name where outputs are.

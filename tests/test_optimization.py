@@ -13,10 +13,9 @@ from kerastorch import layers
 from kerastorch.applications import get_record
 from kerastorch.optimization import keep_memory, optimize
 from kerastorch.optimization.backends import choosing
-from tests.optimizing import differ_by, randomize
+from tests.optimizing import differ_by, randomize, settle
 from tests.oracle.client import ROOT
-from tests.settling import settle
-from tests.siblings import models_and_siblings
+from tests.test_applications import LATER, SMALLEST_OF_FAMILIES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,13 +23,21 @@ SIZE = 96
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-@pytest.mark.parametrize("name", models_and_siblings())
+def applications():
+    """All; of the later ones that differ in depth and width only, `make test` takes one each."""
+    for name in kerastorch.list_models():
+        keras_name = get_record(name).keras_name
+        is_quick = keras_name not in LATER or keras_name in SMALLEST_OF_FAMILIES
+        yield pytest.param(name, marks=[] if is_quick else [pytest.mark.full])
+
+
+@pytest.mark.parametrize("name", applications())
 def test_applications(name):
     model = randomize(kerastorch.create_model(name, input_shape=(SIZE, SIZE, 3), classes=7))
     images = torch.randn(2, 3, SIZE, SIZE)
-    if get_record(name).preprocessing == "none":  # it takes pixels
-        images = 128 + 64 * images
-    settle(model, images)  # or signals grow with each of a hundred blocks
+    if get_record(name).own_preprocessing:
+        images *= 255
+        settle(model, images)
     for dtype in (torch.float32, torch.float64):
         model = model.to(dtype)
         optimized = optimize(model)

@@ -42,6 +42,17 @@ def stacked_base(k):
     return k.models.Sequential([*stack, layers.Dense(6, activation="relu"), layers.Dense(3)])
 
 
+def convnext(k):
+    """A new head on a ConvNeXt in most of whose blocks all is frozen."""
+    base = k.applications.ConvNeXtTiny(
+        weights=None, include_top=False, input_shape=(45, 38, 3), pooling="avg"
+    )
+    for layer in base.layers:
+        if "block" in layer.name and "stage_3" not in layer.name:
+            layer.trainable = "downsampling" in layer.name
+    return k.models.Model(base.input, k.layers.Dense(3, name="head")(base.output))
+
+
 def flattened_base(k):
     """A new head on a base's own layers."""
     base = _half_frozen_encoder(k)

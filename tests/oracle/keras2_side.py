@@ -35,10 +35,6 @@ def _resnext(
 for _name in ("ResNeXt50", "ResNeXt101"):
     setattr(tf_keras.applications, _name, partial(_resnext, _name))
 
-# Keras compiles grouped convolutions, since TensorFlow once had none on the CPU. What it has today
-# gives the same to the last bits, in a hundredth of the time.
-Conv._jit_compiled_convolution_op = Conv.convolution_op
-
 sys.setrecursionlimit(10_000)  # for the deepest models, as their constructors ask for themselves
 
 
@@ -117,7 +113,8 @@ class Keras:
 
     def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""
-        outputs = self.model(self._structured(inputs), training=training)
+        with without_compiling():
+            outputs = self.model(self._structured(inputs), training=training)
         yield [np.asarray(x) for x in tf.nest.flatten(outputs)]
 
     def _structured(self, inputs: list):
@@ -141,6 +138,11 @@ def without_initializers() -> AbstractContextManager:
 
     drawing = ("random_normal", "random_uniform", "truncated_normal")
     return patch.multiple(RandomGenerator, **dict.fromkeys(drawing, zeros))
+
+
+def without_compiling() -> AbstractContextManager:
+    """Grouped convolutions are not compiled, as `keras_side.convolve` does not in Keras 3."""
+    return patch.object(Conv, "_jit_compiled_convolution_op", Conv.convolution_op)
 
 
 def settle(model: tf_keras.Model, rng: np.random.Generator) -> None:
@@ -187,6 +189,7 @@ def run(
             positional, named = node.map_arguments(values)
             if before:
                 before(node.layer, positional[0])
-            results = tf.nest.flatten(node.layer(*positional, **named))
+            with without_compiling():
+                results = tf.nest.flatten(node.layer(*positional, **named))
             yield node.layer, results
             keep(node.flat_output_ids, results)

@@ -10,8 +10,8 @@ import h5py
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend import random as keras_random
 from keras.src.backend.tensorflow import nn as keras_nn
+from keras.src.backend.tensorflow import random as keras_random
 from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
@@ -24,10 +24,10 @@ _convolve_as_keras_does = keras_nn.conv
 def convolve(
     inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1
 ) -> tf.Tensor:
-    """Keras's convolution, which compiles one with groups at each call.
+    """Keras's convolution, but for those with groups, which Keras compiles at each call.
 
-    It does so since TensorFlow once had none on the CPU. What it has today gives the same to the
-    last bits, in a hundredth of the time.
+    It does so since TensorFlow once had none on the CPU, and still has no gradients of them. What
+    it has today gives the same to the last bits, in a hundredth of the time.
     """
     is_last = (data_format or keras.config.image_data_format()) == "channels_last"
     if is_last and inputs.shape[-1] != kernel.shape[-2]:
@@ -35,7 +35,9 @@ def convolve(
     return _convolve_as_keras_does(inputs, kernel, strides, padding, data_format, dilation_rate)
 
 
-keras_nn.conv = convolve
+def without_compiling() -> AbstractContextManager:
+    """Grouped convolutions are not compiled, where no gradients are asked for."""
+    return patch.object(keras_nn, "conv", convolve)
 
 
 class Keras:
@@ -143,7 +145,8 @@ class Keras:
 
     def predict(self, inputs: list, training: bool = False) -> Iterator[list]:
         """The model's outputs, without compiling it first."""
-        outputs = self.model(self._structured(inputs), training=training)
+        with without_compiling():
+            outputs = self.model(self._structured(inputs), training=training)
         yield [np.asarray(x) for x in keras.tree.flatten(outputs)]
 
     def slopes(self, inputs: list, layer: str, classes: list[int]) -> Iterator[list]:
@@ -193,21 +196,21 @@ class Keras:
         yield {"loss": float(loss), "trained": len(gradients)}
 
 
-def fill(weights: list, rng: np.random.Generator) -> None:
-    """Give every weight distinct random values."""
-    for weight in weights:
-        role = weight.path.rpartition("/")[2]
-        weight.assign(values_for(role, tuple(weight.shape), rng))
-
-
 def without_initializers() -> AbstractContextManager:
-    """New weights are zero, as others take their place: drawing them takes half the time."""
+    """New weights are zero, as others take their place: drawing them takes as long."""
 
     def zeros(shape, *limits, dtype=None, **others) -> tf.Tensor:
         return tf.zeros(shape, dtype or keras.config.floatx())
 
     drawing = ("normal", "uniform", "truncated_normal")
     return patch.multiple(keras_random, **dict.fromkeys(drawing, zeros))
+
+
+def fill(weights: list, rng: np.random.Generator) -> None:
+    """Give every weight distinct random values."""
+    for weight in weights:
+        role = weight.path.rpartition("/")[2]
+        weight.assign(values_for(role, tuple(weight.shape), rng))
 
 
 def settle(model: keras.Model, rng: np.random.Generator) -> None:
@@ -260,7 +263,8 @@ def run(model: keras.Model, inputs: list, before=None) -> Iterator[tuple[keras.L
             before(node.operation, positional[0])
         if getattr(node.operation, "_call_has_training_arg", False):
             named["training"] = False  # as `predict` does, whatever the calls asked for
-        results = keras.tree.flatten(node.operation(*positional, **named))
+        with without_compiling():
+            results = keras.tree.flatten(node.operation(*positional, **named))
         yield node.operation, results
         values |= {id(x): y for x, y in zip(node.outputs, results, strict=True)}
         uses.subtract(id(x) for x in node.input_tensors)
