@@ -137,7 +137,7 @@ WIDTHS = [
     ("MobileNetV2", {"alpha": 1.4}),
     ("MobileNetV3Small", {"alpha": 0.75}),
     ("MobileNetV3Small", {"minimalistic": True, "include_top": True, "dropout_rate": 0}),
-    ("MobileNetV3Large", {"alpha": 1.25, "include_top": True}),
+    ("MobileNetV3Small", {"alpha": 1.25, "include_top": True}),
 ]
 
 
@@ -245,9 +245,7 @@ def test_default_size_of_later_ones(oracle, name, tmp_path):
     parity.assert_layers_agree(model, oracle, images(name, model, batch=1, size=(224, 224)))
 
 
-@pytest.mark.parametrize(
-    "name", ["EfficientNetV2B0", "EfficientNetV2S", "MobileNetV3Small"], indirect=True
-)
+@pytest.mark.parametrize("name", ["EfficientNetV2B0", "MobileNetV3Small"], indirect=True)
 def test_pixels_that_are_prepared_before(oracle, name, tmp_path):
     """Not by the model itself."""
     case = application(name, include_preprocessing=False, input_shape=(*SMALL, 3))

@@ -113,8 +113,8 @@ def test_keras_json(oracle, tmp_path):
 
 
 def test_rescaling_by_channel(oracle):
-    """As EfficientNet does it with published weights; TensorFlow itself rescales channels first."""
-    arguments = {"shape": (3, 5, 4), "scale": [0.5, 2.0, 3.0], "offset": [1.0, 0.0, -1.0]}
+    """As EfficientNet does it with published weights. Keras takes offsets for the last axis."""
+    arguments = {"shape": (3, 5, 4), "scale": [0.5, 2.0, 3.0], "offset": [1.0, 0.0, -1.0, 4.0]}
     build = {"builder": "rescaled", "arguments": arguments}
     oracle.ask("build", **build, data_format="channels_first")
     images = np.random.default_rng(0).uniform(0, 255, (2, 3, 5, 4))

@@ -42,7 +42,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--all",
         action="store_true",
-        help="every published file: 6 GB, and as much again converted",
+        help="every published file: 31 GB, and as much again converted",
     )
 
 

@@ -18,8 +18,8 @@ class Rescaling(Layer):
     """`x * scale + offset` (`keras.layers.Rescaling`). Takes and gives any shape.
 
     Args:
-        scale, offset: numbers, or one number for each position of Keras's last axis, in a
-            channels-first model for each channel of an image.
+        scale, offset: numbers, or one number for each position of Keras's last axis. In a
+            channels-first model the numbers of `scale`, as in Keras, are for an image's channels.
         name, trainable: see `Layer`.
 
     Raises:
@@ -40,13 +40,13 @@ class Rescaling(Layer):
         self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._along_axis(self.scale, x) + self._along_axis(self.offset, x)
+        of_scale = -3 if self.data_format == "channels_first" and x.ndim > 2 else -1
+        return x * self._along(of_scale, self.scale, x) + self._along(-1, self.offset, x)
 
-    def _along_axis(self, value: float | Sequence[float], x: Tensor) -> float | Tensor:
+    def _along(self, axis: int, value: float | Sequence[float], x: Tensor) -> float | Tensor:
         if isinstance(value, int | float):
             return _as_read_by_tensorflow(value).item()
         shape = [1] * x.ndim
-        axis = -3 if self.data_format == "channels_first" and x.ndim > 2 else -1
         shape[tensor_axis(axis, x.ndim, self.data_format)] = -1
         return _as_read_by_tensorflow(value).to(x).view(shape)
 

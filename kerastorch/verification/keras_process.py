@@ -109,6 +109,8 @@ class Runner:
         """
         self._set_floatx(floatx)
         constructor = getattr(self.keras.applications, application)
+        if "input_shape" in arguments:  # JSON has no tuples
+            arguments["input_shape"] = tuple(arguments["input_shape"])
         if arguments.get("weights") == "imagenet":
             with self._published_at(path):
                 model = constructor(**arguments)

@@ -382,6 +382,6 @@ def sample_normalisations(k):
 
 
 def rescaled(k, shape, scale, offset):
-    """A Rescaling with a scale and an offset for each channel of an image."""
+    """A Rescaling with several scales and offsets."""
     image = k.layers.Input(shape)
     return k.models.Model(image, k.layers.Rescaling(scale, offset)(image))
