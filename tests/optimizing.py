@@ -15,21 +15,20 @@ def randomize(model):
     return model.eval()
 
 
+@torch.no_grad()
 def settle(model, images):
-    """Draws the statistics near those of images, so that values keep their size.
+    """Gives batch norm the statistics of these images: values keep their size from layer to layer.
 
-    Where they grow from block to block, the gates of squeeze-and-excitation jump between 0 and 1 at
-    the last bit.
+    Signals that vanish compare as equal, and where they grow, the gates of squeeze-and-excitation
+    jump between 0 and 1 at the last bit.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 2)
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 1.0
+    model.train()(images)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
     model.eval()
 
 

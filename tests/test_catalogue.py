@@ -4,8 +4,8 @@ import pytest
 
 from kerastorch.applications import get_record
 from kerastorch.hub import checkpoints, checkpoints_of
+from tests.architectures import side_of
 from tests.oracle.client import Oracle
-from tests.test_applications import side_of
 
 
 def test_keras_asks_for_the_same_files():

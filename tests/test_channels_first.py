@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 import kerastorch
 from kerastorch.applications import get_record
@@ -89,6 +90,20 @@ def layout(config):
     return {key: config[key] for key in ("data_format", "axis") if key in config}
 
 
+@pytest.mark.parametrize("name", ["ResNetRS50", "RegNetY002"])
+def test_families_of_keras_2(name):
+    """These compute what their channels-last twins do, which are compared with Keras elsewhere."""
+    arguments = {"name": name, "classes": 10}
+    twin = builders.application(kerastorch, input_shape=(45, 38, 3), **arguments).eval()
+    with data_format_scope("channels_first"):
+        model = builders.application(kerastorch, input_shape=(3, 45, 38), **arguments).eval()
+    assert model.input_shape == (None, 3, 45, 38)
+    model.load_state_dict(twin.state_dict())
+    images = parity.from_keras(np.random.default_rng(0).uniform(0, 255, (2, 45, 38, 3)))
+    with torch.no_grad():
+        parity.assert_close(model(images), twin(images), "output")
+
+
 def test_keras_json(oracle, tmp_path):
     (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first"}))
     arguments = {"name": "VGG16", "input_shape": (45, 38, 3), "classes": 10}
@@ -124,7 +139,9 @@ def test_rescaling_by_channel(oracle):
     np.testing.assert_array_equal(model.predict(images), expected)
 
 
-@pytest.mark.parametrize("name", ["NASNetMobile", "NASNetLarge", "DenseNet121"])
+@pytest.mark.parametrize(
+    "name", ["NASNetMobile", "NASNetLarge", "DenseNet121", "ConvNeXtTiny", "ResNeXt50"]
+)
 def test_refused_as_in_keras(name):
     with data_format_scope("channels_first"), pytest.raises(ValueError, match="channels_last"):
         builders.application(kerastorch, name)

@@ -16,8 +16,8 @@ import pytest
 import kerastorch
 from kerastorch.applications import get_record
 from tests import builders, parity
+from tests.architectures import LATER, SMALLEST_OF_FAMILIES, side_of
 from tests.oracle.client import Oracle
-from tests.test_applications import LATER, SMALLEST_OF_FAMILIES, side_of
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 

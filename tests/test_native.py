@@ -25,14 +25,15 @@ from kerastorch.layers import (
     GlobalAveragePooling2D,
     SeparableConv2D,
 )
-from tests.test_optimization import applications
+from tests.architectures import registered
+from tests.optimizing import settle
 
 pytestmark = pytest.mark.usefixtures("one_thread_in_module")
 
 # Over the registry
 
 
-@pytest.fixture(scope="module", params=applications())
+@pytest.fixture(scope="module", params=registered())
 def name(request):
     return request.param
 
@@ -56,7 +57,9 @@ def images(name):
 def make_images(name, count):
     """Not of the least size, so that odd sizes meet `same` padding on the way."""
     size = get_record(name).min_size + 11
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(count))
+    largest = 255 if get_record(name).own_preprocessing else 1
+    generator = torch.Generator().manual_seed(count)
+    return largest * torch.rand(count, 3, size, size, generator=generator)
 
 
 def make_model(name):
@@ -64,21 +67,10 @@ def make_model(name):
     torch.manual_seed(0)
     model = kerastorch.create_model(name, classes=7, input_shape=(*images.shape[2:], 3))
     settle(model, images)
-    return model
-
-
-@torch.no_grad()
-def settle(model, images):
-    """Gives batch norm the statistics of these images: signals that vanish compare as equal."""
-    norms = [layer for layer in model.modules() if isinstance(layer, BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 1.0
-    model.train()(images)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
-    outputs = model.eval()(images)
+    with torch.no_grad():
+        outputs = model(images)
     assert outputs.std(0).max() > 0.01 * outputs.abs().max()
+    return model
 
 
 def through_pickle(model):

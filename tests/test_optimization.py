@@ -13,9 +13,9 @@ from kerastorch import layers
 from kerastorch.applications import get_record
 from kerastorch.optimization import keep_memory, optimize
 from kerastorch.optimization.backends import choosing
+from tests.architectures import registered
 from tests.optimizing import differ_by, randomize, settle
 from tests.oracle.client import ROOT
-from tests.test_applications import LATER, SMALLEST_OF_FAMILIES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,15 +23,7 @@ SIZE = 96
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-def applications():
-    """All; of the later ones that differ in depth and width only, `make test` takes one each."""
-    for name in kerastorch.list_models():
-        keras_name = get_record(name).keras_name
-        is_quick = keras_name not in LATER or keras_name in SMALLEST_OF_FAMILIES
-        yield pytest.param(name, marks=[] if is_quick else [pytest.mark.full])
-
-
-@pytest.mark.parametrize("name", applications())
+@pytest.mark.parametrize("name", registered())
 def test_applications(name):
     model = randomize(kerastorch.create_model(name, input_shape=(SIZE, SIZE, 3), classes=7))
     images = torch.randn(2, 3, SIZE, SIZE)

@@ -16,8 +16,8 @@ import kerastorch
 from kerastorch.applications import get_record
 from kerastorch.engine.layer import stored_tensors
 from tests import builders, parity
+from tests.architectures import SMALLEST_OF_FAMILIES, side_of
 from tests.oracle.client import Oracle
-from tests.test_applications import SMALLEST_OF_FAMILIES, side_of
 from tests.test_fine_tuned import MODELS, structured
 from tests.test_loading import assert_same_state
 
