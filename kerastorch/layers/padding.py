@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -133,6 +134,8 @@ def convolve_padded(
     more_below, more_right = bottom - top, right - left
     if more_below or more_right:
         is_depthwise = groups == x.shape[1] and x.device.type == "cpu"
+        # In ONNX a convolution takes such margins itself, and onnxruntime loses padded kernels.
+        is_depthwise = is_depthwise and not torch.onnx.is_in_onnx_export()
         if is_depthwise and max(dilation) == 1 and {more_below, more_right} <= {0, 1}:
             # A zero row before the kernel's first lets it begin a row earlier, where the padding
             # of the operation begins, and computes the same.
