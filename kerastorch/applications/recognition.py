@@ -63,20 +63,24 @@ def _by_name(models: list[Model]) -> ModelRecord | None:
 def _by_layers(models: list[Model]) -> ModelRecord | None:
     """The largest application all of whose layers with weights, but its classifier, are there."""
     for model in models:
-        found = [name for name, weights in _all_weights().items() if weights <= _weights(model)]
+        own = _weights(model)
+        names = {key.rpartition(".")[0] for key, _ in own}
+        found = {
+            name: weights
+            for name in list_models()
+            if get_record(name).marker in (None, *names)
+            and (weights := _weights_of_application(name)) <= own
+        }
         if found:
-            return get_record(max(found, key=lambda name: len(_all_weights()[name])))
+            return get_record(max(found, key=lambda name: len(found[name])))
     return None
 
 
 @functools.cache
-def _all_weights() -> dict[str, frozenset]:
-    """What `_weights` gives of each application. It takes a second to find out."""
+def _weights_of_application(name: str) -> frozenset:
+    """What `_weights` gives of an application; it takes a second to find out of all."""
     with torch.device("meta"), data_format_scope("channels_last"):
-        return {
-            name: _weights(get_record(name).constructor(include_top=False, weights=None))
-            for name in list_models()
-        }
+        return _weights(get_record(name).constructor(include_top=False, weights=None))
 
 
 def _weights(model: Model) -> frozenset:

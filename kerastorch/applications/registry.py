@@ -23,6 +23,8 @@ class ModelRecord:
             prepares them itself.
         own_preprocessing: the mode in which it then does so, None elsewhere.
         classifier: the layer whose weights depend on the number of classes.
+        marker: a layer with weights without which a model cannot be this one; None where none is
+            known.
         size_mb: size of the published weights in megabytes.
         top1: published accuracy on ImageNet's validation images, from 0 to 1; None where none was
             published.
@@ -44,6 +46,7 @@ class ModelRecord:
     preprocessing: str
     own_preprocessing: str | None
     classifier: str
+    marker: str | None
     size_mb: int
     top1: float | None
     top5: float | None
@@ -88,6 +91,7 @@ class Family:
     paper: str
     citation: str
     classifier: str = "predictions"
+    marker: str | None = None
     own_preprocessing: str | None = None
 
 
@@ -103,11 +107,12 @@ def register_model(
     depth: int | None = None,
     module: str | None = None,
     classifier: str | None = None,
+    marker: str | None = None,
 ) -> Callable[[Callable], Callable]:
     """Enters the decorated constructor under `name` and completes its documentation.
 
     The arguments are those of `ModelRecord`; `module` defaults to the constructor's own, `size_mb`
-    to what the parameters take and `classifier` to the family's.
+    to what the parameters take, `classifier` and `marker` to the family's.
 
     Raises:
         ValueError: if another model has the name.
@@ -125,7 +130,11 @@ def register_model(
             params=params,
             depth=depth,
             weights=weights,
-            **(vars(family) | ({"classifier": classifier} if classifier else {})),
+            **{
+                **vars(family),
+                "classifier": classifier or family.classifier,
+                "marker": marker or family.marker,
+            },
         )
         if any({*_keys(record)} & {*_keys(other)} for other in _RECORDS.values()):
             raise ValueError(f"a model named {name!r} is registered already")

@@ -36,6 +36,7 @@ FAMILY = Family(
     preprocessing="none",
     own_preprocessing="torch",
     weights_licence="not stated",
+    marker="stem_1_stem_conv_1",
     paper="https://arxiv.org/abs/2103.07579",
     citation=(
         "Bello, I., Fedus, W., Du, X., Cubuk, E. D., Srinivas, A., Lin, T.-Y., Shlens, J. and "
