@@ -218,8 +218,7 @@ Args:{own_arguments}
     pooling: without the classifier, `"avg"` or `"max"` pools the feature map globally.
     classes: number of classes; 1000 with `"imagenet"`.
     classifier_activation: activation of the classifier, by name or as a callable on tensors;
-        `None` gives logits. With weights only `None` and `"softmax"` are allowed.
-    name: the model's name.
+        `None` gives logits. With weights only `None` and `"softmax"` are allowed.{name_argument}
 
 Returns:
     A `Model`. It takes tensors `(batch, channels, height, width)` of pixels{preparation},
@@ -246,12 +245,14 @@ def _documentation(record: ModelRecord) -> str:
     own_lines = inspect.cleandoc(record.constructor.__doc__)
     summary, _, own_arguments = own_lines.partition("\n\nArgs:")
     is_prepared_inside = record.own_preprocessing is not None
+    has_name = "name" in inspect.signature(record.constructor).parameters
     return _DOCUMENTATION.format(
         summary=summary,
         own_arguments=own_arguments,
         preparation=" in [0, 255]"
         if is_prepared_inside
         else _PREPARED_BEFORE.format(**vars(record)),
+        name_argument="\n    name: the model's name." if has_name else "",
         figures=figures_in_words(record),
         **vars(record),
     )
