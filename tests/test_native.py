@@ -128,7 +128,8 @@ def compile_and_export(name):
 def test_compilers_give_equal_outputs(compilations, name):
     """Without breaks; `torch.export` for any size of the batch."""
     compiled, exported = compilations[name].result()
-    assert torch.equal(*compiled)
+    # The ResNeXts sum in the order of the memory, which compilers lay out in their own way.
+    assert_near(*compiled, 1e-4 if name.startswith("resnext") else 0)
     for ours, expected in exported:
         assert_near(ours, expected, 1e-4)
 

@@ -220,6 +220,7 @@ def test_arithmetic_of_the_model_itself_comes_first_too():
 
 
 FLAT = ["densenet169", "inception_v3", "mobilenet_v2", "nasnet_mobile", "resnet101", "vgg16"]
+FLAT += ["convnext_tiny", "regnet_x002", "resnet_rs101", "resnext50"]
 
 
 @pytest.mark.parametrize("name", FLAT)
@@ -227,9 +228,7 @@ def test_flat_models_in_files_are_told_by_their_layers(name, tmp_path):
     """As a new head on `base.output` makes them: nothing in the file says what they began as."""
     record = get_record(name)
     options = {"alpha": 0.35} if name == "mobilenet_v2" else {}
-    base = record.constructor(
-        weights=None, include_top=False, input_shape=(96, 96, 3), name="base", **options
-    )
+    base = record.constructor(weights=None, include_top=False, input_shape=(96, 96, 3), **options)
     pooled = layers.GlobalAveragePooling2D()(base.output)
     model = kerastorch.Model(base.input, layers.Dense(3)(pooled), name="mine")
     model.save(tmp_path / "flat.keras")

@@ -161,6 +161,7 @@ def _model(size, depths, projection_dims, size_mb, top1, params, hashes):
         params=params,
         weights=checked_by(f"convnext/{own_name}", tuple(f"sha256:{h}" for h in hashes)),
         classifier=f"{own_name}_head_dense",
+        marker=f"{own_name}_stage_0_block_0_depthwise_conv",
     )(constructor)
 
 

@@ -40,6 +40,7 @@ FAMILY = Family(
     min_size=32,
     preprocessing="none",
     own_preprocessing="torch",
+    marker="block1a_dwconv",
     weights_licence="not stated",
     paper="https://arxiv.org/abs/1905.11946",
     citation=(

@@ -31,6 +31,7 @@ SCALED = Family(
     min_size=32,
     preprocessing="none",
     own_preprocessing="torch",
+    marker="block4a_dwconv2",
     weights_licence="not stated",
     paper="https://arxiv.org/abs/2104.00298",
     citation=(

@@ -40,6 +40,7 @@ FAMILY = Family(
     paper="https://arxiv.org/abs/1905.02244",
     citation="Howard, A. et al. Searching for MobileNetV3. ICCV 2019.",
     classifier="logits",
+    marker="expanded_conv_1_expand",
     open_size=True,
 )
 

@@ -67,10 +67,12 @@ def _by_layers(models: list[Model]) -> ModelRecord | None:
     """
     for model in models:
         own = _weights(model)
+        names = {key.rpartition(".")[0] for key, _ in own}
         found = {
             name: (len(weights), sum(own[key] == widths for key, widths in weights.items()))
-            for name, weights in _all_weights().items()
-            if weights.keys() <= own.keys()
+            for name in list_models()
+            if get_record(name).marker in (None, *names)
+            and (weights := _weights_of_application(name)).keys() <= own.keys()
         }
         if found:
             return get_record(max(found, key=found.__getitem__))
@@ -78,13 +80,10 @@ def _by_layers(models: list[Model]) -> ModelRecord | None:
 
 
 @functools.cache
-def _all_weights() -> dict[str, dict]:
-    """What `_weights` gives of each application. It takes some seconds to find out."""
+def _weights_of_application(name: str) -> dict[tuple, tuple]:
+    """What `_weights` gives of an application; it takes a second to find out of all."""
     with torch.device("meta"), data_format_scope("channels_last"):
-        return {
-            name: _weights(get_record(name).constructor(include_top=False, weights=None))
-            for name in list_models()
-        }
+        return _weights(get_record(name).constructor(include_top=False, weights=None))
 
 
 def _weights(model: Model) -> dict[tuple, tuple]:

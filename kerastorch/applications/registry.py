@@ -24,6 +24,8 @@ class ModelRecord:
         own_preprocessing: the mode in which it then does so, None elsewhere.
         classifier: the layer whose weights depend on the number of classes.
         open_size: whether height and width are open with the classifier, too.
+        marker: a layer with weights without which a model cannot be this one; None where none is
+            known.
         size_mb: size of the published weights in megabytes.
         top1: published accuracy on ImageNet's validation images, from 0 to 1; None where none was
             published.
@@ -46,6 +48,7 @@ class ModelRecord:
     own_preprocessing: str | None
     classifier: str
     open_size: bool
+    marker: str | None
     size_mb: int
     top1: float | None
     top5: float | None
@@ -96,6 +99,7 @@ class Family:
     paper: str
     citation: str
     classifier: str = "predictions"
+    marker: str | None = None
     own_preprocessing: str | None = None
     open_size: bool = False
 
@@ -112,11 +116,12 @@ def register_model(
     depth: int | None = None,
     module: str | None = None,
     classifier: str | None = None,
+    marker: str | None = None,
 ) -> Callable[[Callable], Callable]:
     """Enters the decorated constructor under `name` and completes its documentation.
 
     The arguments are those of `ModelRecord`; `module` defaults to the constructor's own, `size_mb`
-    to what the parameters take and `classifier` to the family's.
+    to what the parameters take, `classifier` and `marker` to the family's.
 
     Raises:
         ValueError: if another model has the name.
@@ -134,7 +139,11 @@ def register_model(
             params=params,
             depth=depth,
             weights=weights,
-            **(vars(family) | ({"classifier": classifier} if classifier else {})),
+            **{
+                **vars(family),
+                "classifier": classifier or family.classifier,
+                "marker": marker or family.marker,
+            },
         )
         if any({*_keys(record)} & {*_keys(other)} for other in _RECORDS.values()):
             raise ValueError(f"a model named {name!r} is registered already")
@@ -218,8 +227,7 @@ Args:{own_arguments}
     pooling: without the classifier, `"avg"` or `"max"` pools the feature map globally.
     classes: number of classes; 1000 with `"imagenet"`.
     classifier_activation: activation of the classifier, by name or as a callable on tensors;
-        `None` gives logits. With weights only `None` and `"softmax"` are allowed.
-    name: the model's name.
+        `None` gives logits. With weights only `None` and `"softmax"` are allowed.{name_argument}
 
 Returns:
     A `Model`. It takes tensors `(batch, channels, height, width)` of pixels{preparation},
@@ -246,12 +254,14 @@ def _documentation(record: ModelRecord) -> str:
     own_lines = inspect.cleandoc(record.constructor.__doc__)
     summary, _, own_arguments = own_lines.partition("\n\nArgs:")
     is_prepared_inside = record.own_preprocessing is not None
+    has_name = "name" in inspect.signature(record.constructor).parameters
     return _DOCUMENTATION.format(
         summary=summary,
         own_arguments=own_arguments,
         preparation=" in [0, 255]"
         if is_prepared_inside
         else _PREPARED_BEFORE.format(**vars(record)),
+        name_argument="\n    name: the model's name." if has_name else "",
         figures=figures_in_words(record),
         **vars(record),
     )

@@ -186,6 +186,7 @@ def _model(kind, depths, widths, group_width, params, hashes):
         f"regnet_{kind.lower()}",
         FAMILY,
         params=params,
+        marker=f"{own_name}_stem_conv",
         weights=checked_by(f"regnet/{own_name}", tuple(f"sha256:{h}" for h in hashes)),
     )(constructor)
 

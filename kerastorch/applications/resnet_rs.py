@@ -36,6 +36,7 @@ FAMILY = Family(
     preprocessing="none",
     own_preprocessing="torch",
     weights_licence="not stated",
+    marker="stem_1_stem_conv_1",
     paper="https://arxiv.org/abs/2103.07579",
     citation=(
         "Bello, I., Fedus, W., Du, X., Cubuk, E. D., Srinivas, A., Lin, T.-Y., Shlens, J. and "
@@ -196,7 +197,11 @@ def _model(depth, depths, params, md5s, dropout_rate=0.25, drop_connect_rate=0.1
         )
 
     constructor.__name__ = constructor.__qualname__ = f"ResNetRS{depth}"
-    constructor.__doc__ = f"""ResNetRS{depth}: {sum(depths)} residual blocks.
+    sizes = ", ".join(f"`imagenet-i{size}`" for size in md5s)
+    constructor.__doc__ = f"""ResNetRS{depth}: {sum(depths)} blocks with squeeze-and-excitation.
+
+    `weights` may also say which size of images they were trained on, for there are several of some
+    models: {sizes}. They take images of any size.
 
     Args:
         include_preprocessing: whether the model itself scales pixels in [0, 255] and normalises
