@@ -220,6 +220,7 @@ def test_arithmetic_of_the_model_itself_comes_first_too():
 
 
 FLAT = ["densenet169", "inception_v3", "mobilenet_v2", "nasnet_mobile", "resnet101", "vgg16"]
+FLAT += ["efficientnet_b2", "efficientnet_v2_s", "mobilenet_v3_large"]
 FLAT += ["convnext_tiny", "regnet_x002", "resnet_rs101", "resnext50"]
 
 
