@@ -57,8 +57,8 @@ def _resnet_rs(
 
     Args:
         dropout_rate: in front of the classifier.
-        drop_connect_rate: how often training skips a block, if there were a block after the last
-            stage; less often in the earlier ones.
+        drop_connect_rate: how often training skips a block of the last stage; less often one of
+            the earlier stages.
         weights_name, weights_size: the model whose published weights `"imagenet"` stands for, and
             the size of the images that they were trained on.
     """
