@@ -14,10 +14,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test lint browser
 	$(BIN)/python -m pytest
 
-# Every architecture from every format of both writers, and exported; an empty -m takes back the one
-# in pyproject.toml, which leaves out what is marked `full`.
+# Every architecture, from every format of both writers, and exported, also what is marked `full`: an
+# empty -m takes back the one in pyproject.toml.
 matrix: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/test_matrix.py tests/test_writing.py tests/test_exporting.py -m ""
+	$(BIN)/python -m pytest tests/test_applications.py tests/test_matrix.py tests/test_writing.py \
+	    tests/test_native.py tests/test_optimization.py tests/test_exporting.py -m ""
 
 # Inference and training beside Keras, timm, torchvision, onnxruntime and OpenVINO, on a machine that
 # does nothing else; some hours. `python -m benchmarks` lists the parts.

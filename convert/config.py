@@ -113,6 +113,8 @@ _MODULES = {
     Model: "keras.src.models.functional",
     Sequential: "keras",
     layers.CustomScaleLayer: "keras.src.applications.inception_resnet_v2",
+    layers.LayerScale: "keras.src.applications.convnext",
+    layers.StochasticDepth: "keras.src.applications.convnext",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .call_values import map_places
@@ -26,6 +27,10 @@ RENAMED = {
 }
 
 
+# What keras-applications wrote as a Lambda: in its ResNeXts, the sum over the channels of a group.
+_RESNEXT_SUM = re.compile(r"conv\d_block\d+_2_reduce")
+
+
 def in_keras_3(saved: Data) -> Data:
     """The `class_name` and `config` of a model or layer as Keras 3 writes them."""
     config = saved["config"]
@@ -39,6 +44,9 @@ def in_keras_3(saved: Data) -> Data:
             return {**saved, "config": _functional(config)}
         case "InputLayer" if "batch_input_shape" in config:
             return {**saved, "config": _input(config)}
+        case "Lambda" if _RESNEXT_SUM.fullmatch(config.get("name") or ""):
+            sums = {"name": config["name"], "axis": 4}
+            return {**saved, "module": "keras.src.ops", "class_name": "Sum", "config": sums}
         case "TensorFlowOpLayer":
             return {**saved, "class_name": _name_of_node(config), "registered_name": None}
     dropped = (*_MEANINGLESS.get(class_name, ()), "rng_type")

@@ -105,6 +105,7 @@ _RULES: dict[str, Callable[[Layer], list[Rule]]] = {
     "BatchNormalization": _batch_normalization,
     "LayerNormalization": _gamma_and_beta,
     "GroupNormalization": _gamma_and_beta,
+    "LayerScale": lambda layer: [_same("gamma", "gamma")],
     "Normalization": lambda layer: [
         _same(key, key) for key in ("mean", "variance", "count") if layer.input_mean is None
     ],

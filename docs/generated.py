@@ -51,13 +51,18 @@ def _family(records: list[ModelRecord]) -> str:
         f"{first.min_size} x {first.min_size}",
         f"- Pixels: {MODES_IN_WORDS[first.preprocessing]} (mode `{first.preprocessing}`)",
     ]
+    if first.own_preprocessing:
+        own = dict.fromkeys(MODES_IN_WORDS[record.own_preprocessing] for record in records)
+        lines[-1] += f"; the model makes of them: {', or '.join(own)}"
     alphas = sorted({file.alpha for r in records for file in r.weights if file.alpha})
-    if alphas:
-        sizes = sorted({file.size for r in records for file in r.weights if file.size})
-        lines.append(
-            f"- Published for `alpha` {', '.join(map(str, alphas))} and images of "
-            f"{', '.join(map(str, sizes))} pixels"
-        )
+    sizes = sorted({file.size for r in records for file in r.weights if file.size})
+    variants = [
+        f"`alpha` {', '.join(map(str, alphas))}" if alphas else "",
+        f"images of {', '.join(map(str, sizes))} pixels" if sizes else "",
+        "minimalistic models" if any(f.minimalistic for r in records for f in r.weights) else "",
+    ]
+    if any(variants):
+        lines.append(f"- Published for {' and '.join(filter(None, variants))}")
     return f"{lines[0]}\n\n{lines[1]}\n\n" + "\n".join(lines[2:])
 
 

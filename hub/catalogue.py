@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from kerastorch.applications.construction import for_published_weights
 from kerastorch.applications.published import ADDRESS, PublishedWeights
 from kerastorch.applications.registry import ModelRecord, get_record, list_models
 from kerastorch.config import data_format_scope
@@ -28,7 +29,7 @@ class Checkpoint:
     @property
     def address(self) -> str:
         """Where Keras publishes it."""
-        return f"{ADDRESS}/{self.weights.path}"
+        return f"{self.weights.address or ADDRESS}/{self.weights.path}"
 
     @property
     def converted_file(self) -> str:
@@ -44,6 +45,8 @@ class Checkpoint:
     def title(self) -> str:
         """The model in words, such as `mobilenet, alpha 0.5, 128 x 128, without classifier`."""
         words = [self.record.name]
+        if self.weights.minimalistic:
+            words.append("minimalistic")
         if self.weights.alpha is not None:
             words.append(f"alpha {self.weights.alpha}")
         if self.weights.size is not None:
@@ -61,11 +64,13 @@ class Checkpoint:
         }
         if self.weights.alpha is not None:
             arguments["alpha"] = self.weights.alpha
+        if self.weights.minimalistic:
+            arguments["minimalistic"] = True
         return arguments
 
     def build(self) -> Model:
         """The model, unfilled on the meta device."""
-        with torch.device("meta"), data_format_scope("channels_last"):
+        with torch.device("meta"), data_format_scope("channels_last"), for_published_weights():
             return self.record.constructor(weights=None, **self.arguments)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from kerastorch.applications.creation import create_model
 from kerastorch.applications.imagenet_utils import class_names
-from kerastorch.applications.registry import ModelRecord, get_record
+from kerastorch.applications.registry import ModelRecord, figures_in_words, get_record
 from kerastorch.applications.registry import list_models as list_models
 from kerastorch.applications.transforms import MODES_IN_WORDS, Preprocessing
 from kerastorch.engine import Model
@@ -41,8 +41,7 @@ Raises:
     ValueError: for arguments that do not go together, or not with the published weights.
     PublishedWeightsError: the published weights can neither be found nor downloaded.
 
-Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
-ImageNet; licence: {weights_licence}.{variants}
+Published weights: {figures}.{variants}
 Paper: {paper}
 Source: {source}.{keras_name}
 """
@@ -115,6 +114,7 @@ def _documentation(record: ModelRecord, signature: inspect.Signature) -> str:
         summary=inspect.cleandoc(record.constructor.__doc__).partition("\n")[0],
         pixels=MODES_IN_WORDS[record.preprocessing],
         arguments=_arguments_in_words(signature),
+        figures=figures_in_words(record),
         variants=_variants_in_words(record),
         source=record.module.replace("kerastorch", "keras", 1),
         **vars(record),
@@ -135,33 +135,87 @@ def _arguments_in_words(signature: inspect.Signature) -> str:
 
 def _variants_in_words(record: ModelRecord) -> str:
     """For which widths and sizes there are weights, where these are several."""
-    variants = sorted(
-        {(weights.alpha, weights.size) for weights in record.weights} - {(None, None)}
-    )
-    if not variants:
-        return ""
-    alphas, sizes = (dict.fromkeys(values) for values in zip(*variants, strict=True))
-    return (
-        f"\nThere are others for alpha {', '.join(map(str, alphas))}\n"
-        f"and images of {', '.join(map(str, sizes))} pixels."
-    )
+    alphas = sorted({weights.alpha for weights in record.weights} - {None})
+    sizes = sorted({weights.size for weights in record.weights} - {None})
+    images = f"images of {', '.join(map(str, sizes))} pixels"
+    if not alphas:
+        return f"\nThey are for {images.replace(', ', ' or ')}." if sizes else ""
+    widths = f"\nThere are others for alpha {', '.join(map(str, alphas))}"
+    if any(weights.minimalistic for weights in record.weights):
+        return f"{widths} and for minimalistic models."
+    return f"{widths}\nand {images}."
 
 
+convnext_base = _entry_point("convnext_base")
+convnext_large = _entry_point("convnext_large")
+convnext_small = _entry_point("convnext_small")
+convnext_tiny = _entry_point("convnext_tiny")
+convnext_xlarge = _entry_point("convnext_xlarge")
 densenet121 = _entry_point("densenet121")
 densenet169 = _entry_point("densenet169")
 densenet201 = _entry_point("densenet201")
+efficientnet_b0 = _entry_point("efficientnet_b0")
+efficientnet_b1 = _entry_point("efficientnet_b1")
+efficientnet_b2 = _entry_point("efficientnet_b2")
+efficientnet_b3 = _entry_point("efficientnet_b3")
+efficientnet_b4 = _entry_point("efficientnet_b4")
+efficientnet_b5 = _entry_point("efficientnet_b5")
+efficientnet_b6 = _entry_point("efficientnet_b6")
+efficientnet_b7 = _entry_point("efficientnet_b7")
+efficientnet_v2_b0 = _entry_point("efficientnet_v2_b0")
+efficientnet_v2_b1 = _entry_point("efficientnet_v2_b1")
+efficientnet_v2_b2 = _entry_point("efficientnet_v2_b2")
+efficientnet_v2_b3 = _entry_point("efficientnet_v2_b3")
+efficientnet_v2_l = _entry_point("efficientnet_v2_l")
+efficientnet_v2_m = _entry_point("efficientnet_v2_m")
+efficientnet_v2_s = _entry_point("efficientnet_v2_s")
 inception_resnet_v2 = _entry_point("inception_resnet_v2")
 inception_v3 = _entry_point("inception_v3")
 mobilenet = _entry_point("mobilenet")
 mobilenet_v2 = _entry_point("mobilenet_v2")
+mobilenet_v3_large = _entry_point("mobilenet_v3_large")
+mobilenet_v3_small = _entry_point("mobilenet_v3_small")
 nasnet_large = _entry_point("nasnet_large")
 nasnet_mobile = _entry_point("nasnet_mobile")
+regnet_x002 = _entry_point("regnet_x002")
+regnet_x004 = _entry_point("regnet_x004")
+regnet_x006 = _entry_point("regnet_x006")
+regnet_x008 = _entry_point("regnet_x008")
+regnet_x016 = _entry_point("regnet_x016")
+regnet_x032 = _entry_point("regnet_x032")
+regnet_x040 = _entry_point("regnet_x040")
+regnet_x064 = _entry_point("regnet_x064")
+regnet_x080 = _entry_point("regnet_x080")
+regnet_x120 = _entry_point("regnet_x120")
+regnet_x160 = _entry_point("regnet_x160")
+regnet_x320 = _entry_point("regnet_x320")
+regnet_y002 = _entry_point("regnet_y002")
+regnet_y004 = _entry_point("regnet_y004")
+regnet_y006 = _entry_point("regnet_y006")
+regnet_y008 = _entry_point("regnet_y008")
+regnet_y016 = _entry_point("regnet_y016")
+regnet_y032 = _entry_point("regnet_y032")
+regnet_y040 = _entry_point("regnet_y040")
+regnet_y064 = _entry_point("regnet_y064")
+regnet_y080 = _entry_point("regnet_y080")
+regnet_y120 = _entry_point("regnet_y120")
+regnet_y160 = _entry_point("regnet_y160")
+regnet_y320 = _entry_point("regnet_y320")
 resnet101 = _entry_point("resnet101")
 resnet101_v2 = _entry_point("resnet101_v2")
 resnet152 = _entry_point("resnet152")
 resnet152_v2 = _entry_point("resnet152_v2")
 resnet50 = _entry_point("resnet50")
 resnet50_v2 = _entry_point("resnet50_v2")
+resnet_rs101 = _entry_point("resnet_rs101")
+resnet_rs152 = _entry_point("resnet_rs152")
+resnet_rs200 = _entry_point("resnet_rs200")
+resnet_rs270 = _entry_point("resnet_rs270")
+resnet_rs350 = _entry_point("resnet_rs350")
+resnet_rs420 = _entry_point("resnet_rs420")
+resnet_rs50 = _entry_point("resnet_rs50")
+resnext101 = _entry_point("resnext101")
+resnext50 = _entry_point("resnext50")
 vgg16 = _entry_point("vgg16")
 vgg19 = _entry_point("vgg19")
 xception = _entry_point("xception")

@@ -89,7 +89,10 @@ def _parity(path: Path, checkpoint: Checkpoint, keras: KerasProcess | None) -> f
     verdict = verify(
         load_model(path),
         keras_file,
-        application=(checkpoint.record.keras_name, checkpoint.arguments),
+        application=(
+            checkpoint.record.keras_name,
+            {"weights": "imagenet", **checkpoint.arguments},
+        ),
         keras=keras,
         float32=False,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import layers, ops
 from .applications.recognition import application_in
 from .applications.registry import ModelRecord
 from .applications.transforms import MODES_IN_WORDS, preprocessing_of
 from .engine import Layer, Model
 from .engine.blocks import blocks
-from .layers import Add, Concatenate, ZeroPadding2D
+
+_MERGING = (layers.Add, layers.Concatenate, ops.Add, ops.Concatenate)
 
 
 def card(model: Model) -> dict[str, Any]:
@@ -87,15 +89,17 @@ def cuts(model: Model) -> list[dict[str, Any]]:
     ends = {_last_but_padding(model, block) for block in blocks(model)}
     names = [
         layer.name
-        for layer in model.layers
+        for layer in model.operations
         if isinstance(layer, Layer)
-        and (layer.name in ends or isinstance(layer, Add | Concatenate))
-        and len(getattr(layer.output, "shape", ())) == 4  # a nested model's is a list
+        and not isinstance(layer, Model)
+        and (layer.name in ends or isinstance(layer, _MERGING))
+        and len(getattr(layer.output, "shape", ())) == 4
     ]
     if not names:
         return []
     maps = model.feature_maps(*names)
-    last = {maps.strides[name]: name for name in names}  # the later replaces the earlier
+    # The later replaces the earlier; what images of all sizes become one place of has no stride.
+    last = {maps.strides[name]: name for name in names if maps.strides[name] is not None}
     return [
         {"layer": name, "channels": maps.channels[name], "stride": stride}
         for stride, name in sorted(last.items())
@@ -103,8 +107,8 @@ def cuts(model: Model) -> list[dict[str, Any]]:
 
 
 def _last_but_padding(model: Model, block: list[str]) -> str | None:
-    layers = [name for name in block if not isinstance(model.get_layer(name), ZeroPadding2D)]
-    return layers[-1] if layers else None
+    names = [name for name in block if not isinstance(model.get_layer(name), layers.ZeroPadding2D)]
+    return names[-1] if names else None
 
 
 def _body(model: Model) -> Model:

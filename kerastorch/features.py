@@ -61,13 +61,24 @@ def _channels(shape: tuple, model: Model) -> int:
 
 
 def _strides(body: Model, model: Model) -> dict[str, int | None]:
-    """By how much each map grows when the image does; padding makes its size alone inexact."""
-    sizes = [body.compute_output_shape(example_shape(body, more)) for more in (0, _FAR)]
-    return {name: _stride(*(size[name] for size in sizes), model) for name in sizes[0]}
+    """By how much the image outgrows each map; padding makes one size alone inexact."""
+    near = example_shape(body)
+    maps = body.compute_output_shape(near)
+    try:
+        far = example_shape(body, _FAR)
+        maps_far = body.compute_output_shape(far)
+    except ValueError:  # It takes images of one size only.
+        return {name: _ratio(_rows(near, model), _rows(maps[name], model)) for name in maps}
+    grown = _rows(far, model) - _rows(near, model)
+    return {
+        name: _ratio(grown, _rows(maps_far[name], model) - _rows(maps[name], model))
+        for name in maps
+    }
 
 
-def _stride(near: tuple, far: tuple, model: Model) -> int | None:
-    if len(near) < 4:
-        return None
-    rows_near, rows_far = (split_shape(shape, model.data_format)[0][0] for shape in (near, far))
-    return round(_FAR / (rows_far - rows_near)) if rows_far > rows_near else None
+def _rows(shape: tuple, model: Model) -> int:
+    return split_shape(shape, model.data_format)[0][0] if len(shape) == 4 else 0
+
+
+def _ratio(pixels: int, rows: int) -> int | None:
+    return round(pixels / rows) if rows > 0 else None

@@ -60,6 +60,17 @@ def check_structures(backend: str) -> None:
     assert differ_by(results["sum"][0], expected["sum"][0]) <= 1e-5
 
 
+def check_wide_depthwise_convolution(backend: str) -> None:
+    """With margins that differ, as in EfficientNet, and too many weights to be padded in a file."""
+    image = layers.Input((9, 9, 3))
+    x = layers.Conv2D(700, 1, activation="swish")(image)
+    x = layers.DepthwiseConv2D(5, strides=2)(layers.ZeroPadding2D(((1, 2), (1, 2)))(x))
+    model = kerastorch.Model(image, layers.GlobalAveragePooling2D()(x)).eval()
+    given = torch.randn(2, 3, 9, 9)
+    with torch.no_grad():
+        assert differ_by(optimize(model, backend=backend)(given), model(given)) <= 1e-5
+
+
 def check_bfloat16(backend: str) -> None:
     """It is what is computed in, or refused; inputs and outputs are float32."""
     model = randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
@@ -80,6 +91,7 @@ def main() -> None:
     backend = sys.argv[1]
     check_outputs(backend)
     check_structures(backend)
+    check_wide_depthwise_convolution(backend)
     check_bfloat16(backend)
 
 

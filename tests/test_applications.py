@@ -1,38 +1,27 @@
-"""The 18 architectures equal Keras's in every layer, through files that Keras writes."""
+"""The architectures equal Keras's in every layer, through files that Keras writes.
+
+The 18 of the first years are compared at their default size and at another one. Those that came
+later are more and larger: they are compared in small images, two at their default size too, and
+many only by `make matrix`.
+"""
+
+import re
+from contextlib import ExitStack
+from functools import lru_cache
 
 import h5py
 import pytest
 import torch
 
 import kerastorch
+from kerastorch.applications import get_record
 from tests import builders, parity
+from tests.architectures import APPLICATIONS, COMPARED, LATER, SMALLEST_OF_FAMILIES, side_of
 from tests.oracle.client import Oracle
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
-# The default image size, and the published numbers of parameters with the top and without it,
-# the latter for images of open size: one of NASNetLarge's branches is there for fixed sizes only.
-APPLICATIONS = {
-    "Xception": (299, 22910480, 20861480),
-    "VGG16": (224, 138357544, 14714688),
-    "VGG19": (224, 143667240, 20024384),
-    "ResNet50": (224, 25636712, 23587712),
-    "ResNet101": (224, 44707176, 42658176),
-    "ResNet152": (224, 60419944, 58370944),
-    "ResNet50V2": (224, 25613800, 23564800),
-    "ResNet101V2": (224, 44675560, 42626560),
-    "ResNet152V2": (224, 60380648, 58331648),
-    "InceptionV3": (299, 23851784, 21802784),
-    "InceptionResNetV2": (299, 55873736, 54336736),
-    "MobileNet": (224, 4253864, 3228864),
-    "MobileNetV2": (224, 3538984, 2257984),
-    "DenseNet121": (224, 8062504, 7037504),
-    "DenseNet169": (224, 14307880, 12642880),
-    "DenseNet201": (224, 20242984, 18321984),
-    "NASNetMobile": (224, 5326716, 4269716),
-    "NASNetLarge": (331, 88949818, 84887922),
-}
-ODD, SMALL = (107, 93), (75, 78)
+ODD, SMALL, SMALLEST = (107, 93), (75, 78), (64, 67)
 
 FAMILIES = [
     "Xception",
@@ -45,6 +34,7 @@ FAMILIES = [
     "MobileNetV2",
     "DenseNet121",
     "NASNetMobile",
+    *SMALLEST_OF_FAMILIES,
 ]
 # Variants with the kind of file that carries each.
 VARIANTS = [
@@ -58,6 +48,9 @@ WIDTHS = [
     ("MobileNet", {"alpha": 0.75, "depth_multiplier": 2}),
     ("MobileNetV2", {"alpha": 0.35}),
     ("MobileNetV2", {"alpha": 1.4}),
+    ("MobileNetV3Small", {"alpha": 0.75}),
+    ("MobileNetV3Small", {"minimalistic": True, "include_top": True, "dropout_rate": 0}),
+    ("MobileNetV3Small", {"alpha": 1.25, "include_top": True}),
 ]
 
 
@@ -69,8 +62,32 @@ def name(request):
 @pytest.fixture(scope="module")
 def oracle(name):
     """A Keras process for one architecture; one for all would grow with each."""
-    with Oracle() as oracle:
+    with Oracle(side_of(name)) as oracle:
         yield oracle
+
+
+@pytest.fixture(scope="module")
+def family_oracle():
+    """Gives the Keras process for a family, which is called by what its names share."""
+    with ExitStack() as running:
+
+        @lru_cache(maxsize=1)
+        def start(family):
+            running.close()  # that of the family before
+            return running.enter_context(Oracle(side_of(family)))
+
+        yield start
+
+
+def file_for(name, file):
+    """A file of weights that is opened as `file` is; Keras 2 has only one kind."""
+    return "twin.h5" if side_of(name) == "keras2_side" and file == "twin.weights.h5" else file
+
+
+def images(name, model, batch, size=None):
+    """Pixels as a model takes them; they are larger where it prepares them itself."""
+    largest = 255 if get_record(name).own_preprocessing else 1
+    return parity.random_arrays(model.inputs, batch, *([size] if size else []), largest=largest)
 
 
 def application(name, **arguments):
@@ -97,12 +114,60 @@ def test_odd_size_without_top(oracle, name, tmp_path):
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+# What the names of the later ones begin with.
+FAMILY_NAMES = "EfficientNetB|EfficientNetV2|MobileNetV3|ConvNeXt|ResNetRS|RegNet|ResNeXt"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [pytest.param(x, marks=[] if x in COMPARED else [pytest.mark.full]) for x in LATER],
+)
+def test_later_ones(family_oracle, later, tmp_path):
+    """In small images, from weights in the format that theirs are published in."""
+    oracle = family_oracle(re.match(FAMILY_NAMES, later)[0])
+    model = parity.make_twins(
+        oracle,
+        *application(later, input_shape=(*SMALLEST, 3)),
+        tmp_path / "twin.h5",
+        parity.by_weights_argument,
+        weights_only=True,
+    )
+    assert model.count_params() == get_record(later).params
+    parity.assert_layers_agree(model, oracle, images(later, model, batch=2))
+
+
+@pytest.mark.parametrize("name", ["ConvNeXtTiny", "RegNetY002"], indirect=True)
+def test_default_size_of_later_ones(oracle, name, tmp_path):
+    case = application(name)
+    path = tmp_path / "twin.h5"
+    model = parity.make_twins(oracle, *case, path, parity.by_weights_argument, weights_only=True)
+    size = (None, None) if get_record(name).open_size else (224, 224)
+    assert model.input_shape == (None, *size, 3)
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=1, size=(224, 224)))
+
+
+@pytest.mark.parametrize("name", ["EfficientNetV2B0", "MobileNetV3Small"], indirect=True)
+def test_pixels_that_are_prepared_before(oracle, name, tmp_path):
+    """Not by the model itself."""
+    case = application(name, include_preprocessing=False, input_shape=(*SMALL, 3))
+    model = parity.make_twins(oracle, *case, tmp_path / "twin.weights.h5")
+    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
+
+
+@pytest.mark.parametrize("name", ["RegNetY002"], indirect=True)
+def test_functions_are_layers_as_in_keras_2(oracle, name):
+    """What Keras 2 has layers for counts among the layers, so that indices are the same."""
+    keras = oracle.ask("build", builder="application", arguments={"name": name})
+    model = builders.application(kerastorch, name)
+    assert [layer.name for layer in model.layers[1:]] == [layer for layer, _ in keras["layers"][1:]]
+
+
+@pytest.mark.parametrize("name", APPLICATIONS | LATER)
 def test_published_numbers_of_parameters(name):
     with torch.device("meta"):
         whole = builders.application(kerastorch, name)
         bare = builders.application(kerastorch, name, include_top=False)
-    assert (whole.count_params(), bare.count_params()) == APPLICATIONS[name][1:]
+    assert (whole.count_params(), bare.count_params()) == (APPLICATIONS | LATER)[name][1:]
 
 
 @pytest.mark.parametrize("name", FAMILIES, indirect=True)
@@ -111,8 +176,9 @@ def test_published_numbers_of_parameters(name):
 )
 def test_variants(oracle, name, tmp_path, arguments, file):
     load = parity.by_load_model if file.endswith(".keras") else parity.by_load_weights
-    model = parity.make_twins(oracle, *application(name, **arguments), tmp_path / file, load)
-    parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
+    path = tmp_path / file_for(name, file)
+    model = parity.make_twins(oracle, *application(name, **arguments), path, load)
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=2))
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "InceptionV3", "NASNetMobile"], indirect=True)
@@ -135,9 +201,7 @@ def test_weights_under_other_names_go_by_order(oracle, name, tmp_path):
 @pytest.mark.parametrize(("name", "widths"), WIDTHS, indirect=["name"], ids=str)
 def test_widths(oracle, name, tmp_path, widths):
     """Of the MobileNets, in images whose size is not known when the model is built."""
-    case = application(name, include_top=False, **widths)
+    case = application(name, **{"include_top": False, **widths})
     model = parity.make_twins(oracle, *case, tmp_path / "twin.weights.h5")
     assert model.input_shape == (None, None, None, 3)
-    parity.assert_layers_agree(
-        model, oracle, parity.random_arrays(model.inputs, batch=2, size=SMALL)
-    )
+    parity.assert_layers_agree(model, oracle, images(name, model, batch=2, size=SMALL))

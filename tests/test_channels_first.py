@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 import kerastorch
+from kerastorch.applications import get_record
 from kerastorch.config import data_format_scope, image_data_format, set_image_data_format
 from tests import builders, parity
 from tests.oracle.client import ROOT
@@ -29,6 +31,9 @@ FAMILIES = {
     "InceptionResNetV2": (75, 78),
     "MobileNet": (45, 38),
     "MobileNetV2": (45, 38),
+    "MobileNetV3Small": (45, 38),
+    "EfficientNetB0": (45, 38),
+    "EfficientNetV2B0": (45, 38),
 }
 
 # What a user's program does when keras.json says channels first.
@@ -70,6 +75,8 @@ def test_families(oracle, tmp_path, name):
     oracle.ask("save", path=str(path))
     model.load_weights(path)
     images = np.random.default_rng(0).uniform(-1, 1, (2, height, width, 3))
+    if get_record(name).preprocessing == "none":  # it takes pixels
+        images = 127.5 * (images + 1)
     parity.assert_layers_agree(model.eval(), oracle, [images])
 
 
@@ -81,6 +88,20 @@ def describe(layer):
 def layout(config):
     """What of a layer's config follows the data format."""
     return {key: config[key] for key in ("data_format", "axis") if key in config}
+
+
+@pytest.mark.parametrize("name", ["ResNetRS50", "RegNetY002"])
+def test_families_of_keras_2(name):
+    """These compute what their channels-last twins do, which are compared with Keras elsewhere."""
+    arguments = {"name": name, "classes": 10}
+    twin = builders.application(kerastorch, input_shape=(45, 38, 3), **arguments).eval()
+    with data_format_scope("channels_first"):
+        model = builders.application(kerastorch, input_shape=(3, 45, 38), **arguments).eval()
+    assert model.input_shape == (None, 3, 45, 38)
+    model.load_state_dict(twin.state_dict())
+    images = parity.from_keras(np.random.default_rng(0).uniform(0, 255, (2, 45, 38, 3)))
+    with torch.no_grad():
+        parity.assert_close(model(images), twin(images), "output")
 
 
 def test_keras_json(oracle, tmp_path):
@@ -106,7 +127,21 @@ def test_keras_json(oracle, tmp_path):
     assert_equal(result("preprocessed"), np.moveaxis(caffe, -1, 1))
 
 
-@pytest.mark.parametrize("name", ["NASNetMobile", "NASNetLarge", "DenseNet121"])
+def test_rescaling_by_channel(oracle):
+    """As EfficientNet does it with published weights. Keras takes offsets for the last axis."""
+    arguments = {"shape": (3, 5, 4), "scale": [0.5, 2.0, 3.0], "offset": [1.0, 0.0, -1.0, 4.0]}
+    build = {"builder": "rescaled", "arguments": arguments}
+    oracle.ask("build", **build, data_format="channels_first")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 3, 5, 4))
+    (expected,) = oracle.ask("predict", inputs=[images])
+    with data_format_scope("channels_first"):
+        model = builders.rescaled(kerastorch, **arguments)
+    np.testing.assert_array_equal(model.predict(images), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["NASNetMobile", "NASNetLarge", "DenseNet121", "ConvNeXtTiny", "ResNeXt50"]
+)
 def test_refused_as_in_keras(name):
     with data_format_scope("channels_first"), pytest.raises(ValueError, match="channels_last"):
         builders.application(kerastorch, name)

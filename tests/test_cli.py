@@ -284,7 +284,7 @@ def damaged_files():
         ("download mobilenet --size 100", "nothing is published for mobilenet"),
         ("download xcepton", "did you mean xception"),
         ("cache clear nothing", "no model is named 'nothing'"),
-        ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|none"),
+        ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|unit|none"),
         ("predict small.safetensors nowhere.png --preprocess tf", "nowhere.png: No such file"),
         ("predict small.safetensors empty --preprocess tf", "empty: no picture in it"),
         ("predict small.safetensors text.png --preprocess tf", "text.png: not a picture"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import kerastorch
+from kerastorch.applications.construction import for_published_weights
 from kerastorch.convert import UnsupportedLayersError
 from tests import builders, parity
 from tests.oracle.client import Oracle
@@ -31,6 +32,7 @@ MODELS = {
     "nested": ("nested", {}),
     "sequential": ("sequential", {}),
     "named ends": ("named_ends", {}),
+    "ConvNeXt": ("convnext", {}),
 }
 # Keras cannot write an optimizer's state into an `.h5` where layers were once called the same, and
 # wants losses by name where outputs are.
@@ -75,6 +77,44 @@ def test_trained_models_open(oracles, tmp_path, case, writer):
         assert trained(model) == trained(twin), file
         error = parity.relative_error(model.predict(structured(model, inputs)), expected)
         assert error <= parity.TOLERANCE, file
+
+
+# Keras 2 cannot build an EfficientNet in float64 from the published weights.
+PRECISION = {"keras_side": ("float64", parity.TOLERANCE), "keras2_side": ("float32", 1e-5)}
+
+
+@pytest.mark.parametrize("writer", FORMATS)
+def test_an_efficientnet_from_the_published_weights_opens(oracles, tmp_path, writer):
+    """It scales channels once more than one from other weights: in a Rescaling, or by a function.
+
+    The function is Keras 2's.
+    """
+    oracle, published = oracles(writer), tmp_path / "published.h5"
+    floatx, tolerance = PRECISION[writer]
+    base = {"name": "EfficientNetB0", "include_top": False}
+    oracle.ask("build", builder="application", arguments=base, floatx=floatx)
+    oracle.ask("save", path=str(published), weights_only=True)
+    tuned = {"builder": "tuned_efficientnet", "arguments": {"weights": "imagenet"}}
+    oracle.ask("build", **tuned, published=str(published), floatx=floatx)
+
+    def build():
+        with for_published_weights():
+            return builders.tuned_efficientnet(kerastorch)
+
+    twin = build()
+    inputs = [127.5 * (x + 1) for x in parity.random_arrays(twin.inputs, batch=2)]
+    oracle.ask("fit", inputs=inputs)
+    expected = oracle.ask("predict", inputs=inputs)
+    for file in FORMATS[writer]:
+        path = tmp_path / file
+        oracle.ask("save", path=str(path), weights_only=file == "weights_only.h5")
+        load = parity.by_load_model if file.startswith("whole") else parity.by_load_weights
+        model = load(build, path)
+        assert model.state_dict().keys() == twin.state_dict().keys(), file
+        assert trained(model) == trained(twin), file
+        assert model.transforms().mode == "none", file
+        error = parity.relative_error(model.predict(inputs[0]), expected)
+        assert error <= tolerance, file
 
 
 def structured(model, inputs):

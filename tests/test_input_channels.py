@@ -11,13 +11,20 @@ from tests.published.server import PublishedServer
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
-# Mode "tf", "caffe" with a bias, "torch" without one, and "caffe" without padding in front; each
-# with the layer whose output is linear in the pixels and how far margins reach into it.
+# Mode "tf", "caffe" with a bias, "torch" without one, and "caffe" without padding in front; then
+# models that prepare pixels themselves: of three channels only, of others less, and always, or by
+# weights. Each with the layer whose output is linear in the pixels, or any where nothing is padded,
+# and how far margins reach into it.
 NAMES = {
     "mobilenet": ("conv1_bn", 1),
     "resnet50": ("conv1_conv", 2),
     "densenet121": ("conv1_bn", 2),
     "vgg16": ("block1_conv1", 1),
+    "efficientnet_b0": ("stem_bn", 1),
+    "efficientnet_v2_b0": ("stem_bn", 1),
+    "convnext_tiny": ("convnext_tiny_stage_0_block_0_identity", 0),
+    "resnet_rs50": ("stem_1_stem_batch_norm_1", 1),
+    "regnet_y002": ("regnety002_stem_bn", 1),
 }
 TOLERANCE = 1e-12
 
@@ -28,10 +35,15 @@ def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     for name in NAMES:
         record = get_record(name)
-        variant = {"alpha": 0.25, "size": 224} if name == "mobilenet" else {}
+        variants = {"mobilenet": {"alpha": 0.25, "size": 224}, "resnet_rs50": {"size": 160}}
+        variant = variants.get(name, {})
         path = folder / record.published_weights(include_top=False, **variant).path
-        path.parent.mkdir()
-        small_model(name, (64, 64, 3)).save_weights(path)
+        path.parent.mkdir(exist_ok=True)
+        model = small_model(name, (64, 64, 3))
+        if name == "efficientnet_b0":
+            model.normalization.mean.copy_(torch.tensor([0.485, 0.456, 0.406]))
+            model.normalization.variance.copy_(torch.tensor([0.229, 0.224, 0.225]))
+        model.save_weights(path)
     with PublishedServer(folder) as server:
         yield server
 
@@ -51,8 +63,9 @@ def pixels(channels, seed=0):
     return 255 * torch.rand(2, channels, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
-def prepared(x, name):
-    return normalize(x.double(), get_record(name).preprocessing)
+def prepared(x, model):
+    """Pixels as a model's own transforms prepare them."""
+    return normalize(x.double(), model.transforms().mode)
 
 
 def assert_close(given, expected):
@@ -66,25 +79,30 @@ def test_one_channel_is_a_grey_image(name):
     grey = small_model(name, (64, 64, 1), pretrained=True).eval()
     x = pixels(1)
     with torch.no_grad():
-        expected = colour.feature_maps(layer)(prepared(x.expand(-1, 3, -1, -1), name))[layer]
-        given = grey.feature_maps(layer)(prepared(x, name))[layer]
-    inside = slice(margin, -margin)
+        expected = colour.feature_maps(layer)(prepared(x.expand(-1, 3, -1, -1), colour))[layer]
+        given = grey.feature_maps(layer)(prepared(x, grey))[layer]
+    inside = slice(margin, -margin or None)
     assert_close(given[..., inside, inside], expected[..., inside, inside])
     # All else is as it was.
     first = next(key for key, _ in grey.named_parameters()).rpartition(".")[0]
     for key, value in grey.state_dict().items():
-        if not key.startswith((f"{first}.", "conv1_bn.running_mean")):
+        if not key.startswith(
+            (f"{first}.", f"{layer}.running_mean", "conv1_bn.running_mean", "normalization.")
+        ):
             assert torch.equal(value, colour.state_dict()[key]), key
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Their margins are black where those of RGB images have the colours' means.
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("efficientnet_v2_b0", "resnet_rs50")]
+)
 def test_channels_that_repeat_an_image_give_what_it_gives(name):
     colour = small_model(name, (64, 64, 3), pretrained=True).eval()
     six = small_model(name, (64, 64, 6), pretrained=True).eval()
     x = pixels(3)
     with torch.no_grad():
-        expected = colour(prepared(x, name))
-        given = six(prepared(x.repeat(1, 2, 1, 1), name))
+        expected = colour(prepared(x, colour))
+        given = six(prepared(x.repeat(1, 2, 1, 1), six))
     assert_close(given, expected)
 
 

@@ -125,3 +125,21 @@ def test_same_padding(oracle, tmp_path, layer):
         for width in range(1, 13):
             images = parity.random_arrays(model.inputs, batch=1, size=(height, width))
             parity.assert_layers_agree(model, oracle, images)
+
+
+def test_stochastic_depth_drops_whole_samples_in_training():
+    layer = kerastorch.layers.StochasticDepth(0.25)
+    x = torch.ones(4000, 2, 3, 1)
+    assert layer.eval()(x) is x
+    torch.manual_seed(0)
+    y = layer.train()(x)
+    assert torch.equal(y, y[:, :1, :1].expand_as(y))
+    assert set(y.unique().tolist()) == {0, torch.tensor(1 / 0.75).item()}
+    assert (y[:, 0, 0, 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_layer_scale_knows_its_channels():
+    layer = kerastorch.layers.LayerScale(0.5, 3)
+    assert torch.equal(layer(torch.ones(2, 3, 4, 5)), torch.full((2, 3, 4, 5), 0.5))
+    with pytest.raises(ValueError, match="takes 3 channels"):
+        layer(kerastorch.Input((4, 5, 4)))

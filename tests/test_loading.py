@@ -502,7 +502,7 @@ def saved_model(tmp_path_factory):
 def test_unknown_names_bring_near_ones():
     with refusal("'resnet51'", "resnet50"):
         kerastorch.create_model("resnet51")
-    with refusal("'zebra'", "vgg16"):
+    with refusal("'zebra'", "list_models"):
         kerastorch.create_model("zebra")
     with refusal("vgg16", "alpha"):
         kerastorch.create_model("vgg16", alpha=0.5)
@@ -518,12 +518,14 @@ def test_arguments_that_do_not_fit(name):
         build(weights="imagenet", classes=10)
     with refusal("3 channels"):
         build(weights="imagenet", include_top=False, input_shape=(size, size, 1))
-    with refusal(f"({size}, {size}, 3)"):
-        build(weights="imagenet", input_shape=(size + 1, size, 3))
+    if not (name.startswith("resnet_rs") or record.open_size):  # whose weights take any size
+        with refusal(f"({size}, {size}, 3)"):
+            build(weights="imagenet", input_shape=(size + 1, size, 3))
     with refusal("pooling", "'avg'", "'max'", "'median'"):
         build(weights=None, include_top=False, pooling="median")
-    with refusal("static"):
-        build(weights=None, input_shape=(None, None, 3))
+    if not record.open_size:
+        with refusal("static"):
+            build(weights=None, input_shape=(None, None, 3))
     with refusal("three"):
         build(weights=None, input_shape=(size, size))
     with refusal("nowhere.h5"):

@@ -25,13 +25,15 @@ from kerastorch.layers import (
     GlobalAveragePooling2D,
     SeparableConv2D,
 )
+from tests.architectures import registered
+from tests.optimizing import settle
 
 pytestmark = pytest.mark.usefixtures("one_thread_in_module")
 
 # Over the registry
 
 
-@pytest.fixture(scope="module", params=kerastorch.list_models())
+@pytest.fixture(scope="module", params=registered())
 def name(request):
     return request.param
 
@@ -55,7 +57,9 @@ def images(name):
 def make_images(name, count):
     """Not of the least size, so that odd sizes meet `same` padding on the way."""
     size = get_record(name).min_size + 11
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(count))
+    largest = 255 if get_record(name).own_preprocessing else 1
+    generator = torch.Generator().manual_seed(count)
+    return largest * torch.rand(count, 3, size, size, generator=generator)
 
 
 def make_model(name):
@@ -63,21 +67,10 @@ def make_model(name):
     torch.manual_seed(0)
     model = kerastorch.create_model(name, classes=7, input_shape=(*images.shape[2:], 3))
     settle(model, images)
-    return model
-
-
-@torch.no_grad()
-def settle(model, images):
-    """Gives batch norm the statistics of these images: signals that vanish compare as equal."""
-    norms = [layer for layer in model.modules() if isinstance(layer, BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 1.0
-    model.train()(images)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
-    outputs = model.eval()(images)
+    with torch.no_grad():
+        outputs = model(images)
     assert outputs.std(0).max() > 0.01 * outputs.abs().max()
+    return model
 
 
 def through_pickle(model):
@@ -135,7 +128,8 @@ def compile_and_export(name):
 def test_compilers_give_equal_outputs(compilations, name):
     """Without breaks; `torch.export` for any size of the batch."""
     compiled, exported = compilations[name].result()
-    assert torch.equal(*compiled)
+    # The ResNeXts sum in the order of the memory, which compilers lay out in their own way.
+    assert_near(*compiled, 1e-4 if name.startswith("resnext") else 0)
     for ours, expected in exported:
         assert_near(ours, expected, 1e-4)
 

@@ -10,9 +10,11 @@ from torch import nn
 
 import kerastorch
 from kerastorch import layers
+from kerastorch.applications import get_record
 from kerastorch.optimization import keep_memory, optimize
 from kerastorch.optimization.backends import choosing
-from tests.optimizing import differ_by, randomize
+from tests.architectures import registered
+from tests.optimizing import differ_by, randomize, settle
 from tests.oracle.client import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -21,10 +23,13 @@ SIZE = 96
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-@pytest.mark.parametrize("name", kerastorch.list_models())
+@pytest.mark.parametrize("name", registered())
 def test_applications(name):
     model = randomize(kerastorch.create_model(name, input_shape=(SIZE, SIZE, 3), classes=7))
     images = torch.randn(2, 3, SIZE, SIZE)
+    if get_record(name).own_preprocessing:
+        images *= 255
+        settle(model, images)
     for dtype in (torch.float32, torch.float64):
         model = model.to(dtype)
         optimized = optimize(model)

@@ -20,6 +20,7 @@ from kerastorch.applications import imagenet_utils
 from kerastorch.applications.registry import get_record
 from kerastorch.applications.transforms import Preprocessing
 from kerastorch.preprocessing.image import INTERPOLATIONS, img_to_array, load_img, read_img
+from tests.architectures import side_of
 from tests.oracle.client import ENVIRONMENT
 from tests.photographs import PHOTOGRAPHS, photograph
 from tests.published.files import put_class_index
@@ -27,7 +28,9 @@ from tests.published.files import put_class_index
 SIZES = [(224, 224), (299, 299), (71, 113), (500, 333)]
 MODES = ["tf", "caffe", "torch"]
 DATA_FORMATS = ["channels_last", "channels_first"]
-MODULES = sorted({get_record(name).module for name in kerastorch.list_models()})
+RECORDS = [get_record(name) for name in kerastorch.list_models()]
+MODULES = sorted({r.module for r in RECORDS if side_of(r.keras_name) == "keras_side"})
+MODULES_OF_KERAS_2 = sorted({r.module for r in RECORDS} - set(MODULES))
 SCORES = np.random.default_rng(1).random((3, 1000), dtype=np.float32)
 WRONG_SCORES = [(1000,), (2, 999), (1, 2, 1000)]
 
@@ -132,6 +135,13 @@ def test_every_type_of_pixels(keras):
         assert digest(imagenet_utils.preprocess_input(x, mode=mode)) == wanted
         assert digest(imagenet_utils.preprocess_input(torch.from_numpy(x), mode=mode)) == wanted
         assert digest(x) == digest(before)
+
+
+@pytest.mark.parametrize("name", MODULES_OF_KERAS_2)
+def test_preprocessing_of_what_keras_3_does_not_have(name):
+    x = np.random.default_rng(0).uniform(0, 255, (4, 5, 3)).astype(np.float32)
+    expected = imagenet_utils.preprocess_input(x, mode="torch") if "resnext" in name else x
+    assert np.array_equal(sys.modules[name].preprocess_input(x), expected)
 
 
 @pytest.mark.parametrize("name", MODULES)

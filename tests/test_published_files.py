@@ -13,12 +13,16 @@ import urllib.request
 from urllib.error import HTTPError
 
 import h5py
+import numpy as np
 import pytest
 import requests
 
 import kerastorch
+from kerastorch.hub import checkpoints_of
+from kerastorch.hub.release import write_release
 from tests import builders, parity
 from tests.published import files
+from tests.published.injection import inject
 from tests.published.server import (
     PublishedServer,
     not_found,
@@ -157,6 +161,11 @@ PUBLISHED = {
         "name",
     ),
     "NASNetMobile": ({}, ("stem_conv1", "stem_conv1/kernel:0"), "name"),
+    "EfficientNetB0": (
+        {"include_top": False},
+        ("normalization_1", "normalization_1/mean:0"),
+        "order",
+    ),
 }
 
 
@@ -170,6 +179,35 @@ def test_published_files(oracle, tmp_path, name):
     if size := variant.get("size"):
         arguments["input_shape"] = (size, size, 3)
     assert_gives_keras_numbers(oracle, path, weight, matched_by, name, arguments)
+
+
+@pytest.mark.usefixtures("beside_oracle")
+def test_efficientnet_has_a_layer_more_with_published_weights(oracle, tmp_path, monkeypatch):
+    """Also under a new classifier, and in the converted file, which is as Keras computes."""
+    published = files.publish(oracle, tmp_path / "published", "EfficientNetB0")
+    arguments = {"name": "EfficientNetB0", "weights": "imagenet"}
+    keras = oracle.ask(
+        "build", builder="application", arguments=arguments, published=str(published)
+    )
+    oracle.ask("load", path=str(published))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    with PublishedServer(tmp_path / "published") as server:
+        inject(monkeypatch, server)
+        model = kerastorch.applications.EfficientNetB0()
+        adapted = kerastorch.create_model("efficientnet_b0", pretrained=True, classes=3)
+        (released,) = write_release(tmp_path / "release", checkpoints_of(published.name))
+    assert parity.names_and_classes(model) == keras["layers"]
+    assert ("rescaling_1", "Rescaling") in keras["layers"]
+    assert parity.names_and_classes(adapted) == keras["layers"]
+
+    pixels = np.random.default_rng(0).uniform(0, 255, (1, 224, 224, 3))
+    expected = oracle.ask("predict", inputs=[pixels])
+    file, _ = released
+    assert file.parity <= parity.TOLERANCE
+    converted = kerastorch.load_model(tmp_path / "release" / file.name)
+    for ours in (model, converted):
+        error = parity.relative_error(ours.double().predict(pixels), expected)
+        assert error <= parity.TOLERANCE
 
 
 @pytest.mark.usefixtures("beside_oracle")

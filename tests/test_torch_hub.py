@@ -304,12 +304,15 @@ def test_help_tells_what_users_need(repository, name):
         "Input: tensor `(batch, 3, height, width)`",
         f"{record.default_size} x {record.default_size} pixels",
         f"at least {record.min_size} x {record.min_size}",
-        {"tf": "x / 127.5 - 1", "torch": "(0.485, 0.456, 0.406)", "caffe": "BGR"}[
-            record.preprocessing
-        ],
+        {
+            "tf": "x / 127.5 - 1",
+            "torch": "(0.485, 0.456, 0.406)",
+            "caffe": "BGR",
+            "none": "as they are, in [0, 255]",
+        }[record.preprocessing],
         "Output: logits `(batch, classes)`",
         f"{record.size_mb} MB, {record.params:,} parameters",
-        f"top-1 {record.top1:.1%} and top-5 {record.top5:.1%}",
+        *(f"top-{n} {top:.1%}" for n, top in ((1, record.top1), (5, record.top5)) if top),
         f"licence: {record.weights_licence}",
         f"Paper: {record.paper}",
         f".{record.keras_name}\n",
@@ -336,10 +339,18 @@ def test_entry_points_look_like_functions_written_out(name):
         "classes": 1000,
         "classifier_activation": None,
     }
-    own = {"mobilenet": ["alpha", "depth_multiplier", "dropout"], "mobilenet_v2": ["alpha"]}
+    of_v3 = ["alpha", "dropout_rate", "include_preprocessing", "minimalistic"]
+    own = {
+        "mobilenet": ["alpha", "depth_multiplier", "dropout"],
+        "mobilenet_v2": ["alpha"],
+        "mobilenet_v3_small": of_v3,
+        "mobilenet_v3_large": of_v3,
+        **{f"efficientnet_b{size}": [] for size in range(8)},  # they always prepare pixels
+    }
+    prepares = ["include_preprocessing"] if get_record(name).own_preprocessing else []
     assert {key: parameter.default for key, parameter in parameters.items()} == {
         **defaults,
-        **dict.fromkeys(own.get(name, [])),
+        **dict.fromkeys(own.get(name, prepares)),
     }
     with pytest.raises(TypeError, match="'width'"):
         entry_point(width=2)

@@ -8,17 +8,29 @@ import functools
 import inspect
 import numbers
 import os
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 
 import torch
 
-from .. import activations
+from .. import activations, initializers
 from ..config import image_data_format
 from ..engine import Model, Symbol
-from ..layers import Dense, GlobalAveragePooling2D, GlobalMaxPooling2D, Input
+from ..layers import (
+    Conv2D,
+    Dense,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    Input,
+    Multiply,
+    Reshape,
+)
 from .imagenet_utils import CLASSES
 from .recognition import mark_application
 from .registry import get_record
+
+# What convolutions with squeeze-and-excitation start from.
+FAN_OUT = initializers.VarianceScaling(2.0, mode="fan_out", distribution="truncated_normal")
 
 
 def channel_axis(last=-1):
@@ -54,9 +66,11 @@ def image_input(include_top, weights, input_tensor, input_shape, pooling, classe
 def image_shape(include_top, weights, input_shape, family):
     """The shape of one image: `input_shape`, checked, or Keras's default for it.
 
-    The default is static with the top and leaves height and width open without.
+    The default is static with the top and leaves height and width open without, and in a family
+    that takes images of any size.
     """
     default_size = (family.default_size, family.default_size)
+    include_top = include_top and not family.open_size
     if not input_shape:
         return image_shape_of(default_size if include_top else (None, None), 3)
     if not is_image_shape(input_shape):
@@ -105,6 +119,12 @@ def image_shape_of(size, channels):
     return (channels, *size) if image_data_format() == "channels_first" else (*size, channels)
 
 
+def make_divisible(filters, divisor=8):
+    """The nearest multiple of `divisor` that is not more than 10 % below `filters`."""
+    rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * filters else rounded
+
+
 def pool(x, pooling, avg_name=None, max_name=None):
     """The end of a model without its top: global pooling, or the feature map itself."""
     if pooling == "avg":
@@ -114,10 +134,39 @@ def pool(x, pooling, avg_name=None, max_name=None):
     return x
 
 
-def predictions(x, classes, classifier_activation, weights):
+def squeeze_excite(x, reduced, activation, kernel_initializer, name):
+    """Weighs the channels of an image by what is seen all over it (Hu et al., 2017).
+
+    Args:
+        x: Symbol of the image.
+        reduced: number of channels between the two convolutions.
+        activation: of the first convolution.
+        kernel_initializer: of both.
+        name: what the layers' names begin with, before `squeeze`, `reshape`, `reduce`, `expand` and
+            `excite`.
+    """
+    channels = x.shape[channel_axis()]
+    same = {"padding": "same", "kernel_initializer": kernel_initializer}
+    y = GlobalAveragePooling2D(name=f"{name}squeeze")(x)
+    y = Reshape(image_shape_of((1, 1), channels), name=f"{name}reshape")(y)
+    y = Conv2D(reduced, 1, activation=activation, name=f"{name}reduce", **same)(y)
+    y = Conv2D(channels, 1, activation="sigmoid", name=f"{name}expand", **same)(y)
+    return Multiply(name=f"{name}excite")([x, y])
+
+
+def predictions(
+    x, classes, classifier_activation, weights, name="predictions",
+    kernel_initializer="glorot_uniform", bias_initializer="zeros",
+):  # fmt: skip
     """The classifier that ends a model with its top."""
     check_classifier_activation(classifier_activation, weights)
-    return Dense(classes, activation=classifier_activation, name="predictions")(x)
+    return Dense(
+        classes,
+        activation=classifier_activation,
+        kernel_initializer=kernel_initializer,
+        bias_initializer=bias_initializer,
+        name=name,
+    )(x)
 
 
 def check_classifier_activation(classifier_activation, weights):
@@ -128,6 +177,27 @@ def check_classifier_activation(classifier_activation, weights):
             "classifier_activation must be None or 'softmax' with weights and include_top=True; "
             f"got {classifier_activation!r}"
         )
+
+
+_for_published_weights = ContextVar("for_published_weights", default=False)
+
+
+@contextmanager
+def for_published_weights():
+    """Constructors build the networks that the published weights are of, and load none.
+
+    `weights=None` gives another network where Keras builds one for `weights="imagenet"` only.
+    """
+    token = _for_published_weights.set(True)
+    try:
+        yield
+    finally:
+        _for_published_weights.reset(token)
+
+
+def is_for_published_weights(weights):
+    """Whether the network is to be the one that the published weights are of."""
+    return weights == "imagenet" or _for_published_weights.get()
 
 
 def source_inputs(image, input_tensor):

@@ -5,7 +5,13 @@ import inspect
 import torch
 
 from ..engine import Model
-from .construction import image_channels, image_shape_of, image_size, is_image_shape
+from .construction import (
+    for_published_weights,
+    image_channels,
+    image_shape_of,
+    image_size,
+    is_image_shape,
+)
 from .imagenet_utils import CLASSES
 from .input_channels import state_for_channels
 from .registry import ModelRecord, get_record
@@ -25,6 +31,9 @@ def create_model(
     alpha: float | None = None,
     depth_multiplier: int | None = None,
     dropout: float | None = None,
+    dropout_rate: float | None = None,
+    minimalistic: bool | None = None,
+    include_preprocessing: bool | None = None,
 ):
     """Builds a model as PyTorch code expects it: untrained unless asked, and giving logits.
 
@@ -42,9 +51,14 @@ def create_model(
         pooling: without the top, `"avg"` or `"max"` for features of shape `(batch, features)`.
         classes: number of classes.
         classifier_activation: None for logits, `"softmax"` for probabilities, or another one.
-        alpha: width multiplier, 1 by default (MobileNet and MobileNetV2 only).
+        alpha: width multiplier, 1 by default (MobileNet, MobileNetV2 and MobileNetV3 only).
         depth_multiplier: depthwise outputs for each channel, 1 by default (MobileNet only).
         dropout: dropout rate in front of the classifier, 0.001 by default (MobileNet only).
+        dropout_rate: the same of MobileNetV3, 0.2 by default.
+        minimalistic: whether it does without squeeze and excitation, hard swish and kernels of 5
+            (MobileNetV3 only).
+        include_preprocessing: whether the model itself prepares pixels in [0, 255], as it does by
+            default (EfficientNetV2, MobileNetV3, ConvNeXt, ResNetRS and RegNet only).
 
     Returns:
         A `Model` that takes tensors `(batch, channels, height, width)`.
@@ -63,7 +77,15 @@ def create_model(
         "input_shape": input_shape,
         "pooling": pooling,
         "classifier_activation": classifier_activation,
-        **_own_options(record, alpha=alpha, depth_multiplier=depth_multiplier, dropout=dropout),
+        **_own_options(
+            record,
+            alpha=alpha,
+            depth_multiplier=depth_multiplier,
+            dropout=dropout,
+            dropout_rate=dropout_rate,
+            minimalistic=minimalistic,
+            include_preprocessing=include_preprocessing,
+        ),
     }
     if not pretrained:
         return record.constructor(weights=weights, classes=classes, **options)
@@ -89,7 +111,9 @@ def _channels(record: ModelRecord, input_shape, in_channels: int | None, include
     if in_channels is not None and in_channels < 1:
         raise ValueError(f"in_channels is how many channels an image has, not {in_channels}")
     if not is_image_shape(input_shape):
-        size = (record.default_size,) * 2 if include_top else (None, None)
+        size = (None, None)
+        if include_top and not record.open_size:
+            size = (record.default_size,) * 2
         channels = in_channels or 3
         return channels, input_shape if channels == 3 else image_shape_of(size, channels)
     channels = image_channels(input_shape)
@@ -108,11 +132,13 @@ def _adapted(record: ModelRecord, classes: int, channels: int, options: dict) ->
             "classifier_activation": None,
         }
     )
+    # What is about to be replaced is not initialised first.
+    with torch.device("meta"), for_published_weights():
+        model = record.constructor(weights=None, classes=classes, **options)
     state = published.state_dict()
     if channels != 3:
-        state = state_for_channels(published, record.preprocessing, channels)
-    with torch.device("meta"):  # What is about to be replaced is not initialised first.
-        model = record.constructor(weights=None, classes=classes, **options)
+        mode = record.own_preprocessing or record.preprocessing
+        state = state_for_channels(published, model, mode)
     own = model.state_dict()
     new = record.classifier if options["include_top"] and classes != CLASSES else None
     taken = {key: state[key] for key in own if key.rpartition(".")[0] != new}

@@ -12,11 +12,16 @@ and deviations go in turn too; one channel has their averages.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ..engine import Model
+from ..engine.images import input_image
+from ..layers import Normalization, Rescaling
 from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD, preprocess_input
+from .recognition import layers_before_weights
 
 
 def normalize(x: Tensor, mode: str) -> Tensor:
@@ -24,10 +29,12 @@ def normalize(x: Tensor, mode: str) -> Tensor:
 
     Args:
         x: `(batch, channels, height, width)`, values in [0, 255].
-        mode: of `preprocess_input`, or `"none"`.
+        mode: of `preprocess_input`, `"unit"` or `"none"`.
     """
     if mode == "none":
         return x
+    if mode == "unit":
+        return x / 255
     if mode == "tf" or x.shape[1] == 3:
         return preprocess_input(x, "channels_first", mode)
     mean, deviation = (
@@ -40,56 +47,90 @@ def normalize(x: Tensor, mode: str) -> Tensor:
 def statistics(mode: str, channels: int) -> tuple[list[float], list[float]]:
     """The mean and deviation of each channel's values in [0, 255], as `normalize` takes them."""
     means = {
+        "unit": [0.0] * 3,
         "tf": [127.5] * 3,
         "caffe": list(reversed(CAFFE_MEAN)),
         "torch": [255 * mean for mean in TORCH_MEAN],
     }[mode]
     deviations = {
+        "unit": [255.0] * 3,
         "tf": [127.5] * 3,
         "caffe": [1.0] * 3,
         "torch": [255 * deviation for deviation in TORCH_STD],
     }[mode]
-    if channels == 1:
-        return [sum(means) / 3], [sum(deviations) / 3]
-    return tuple([values[i % 3] for i in range(channels)] for values in (means, deviations))
+    return colours(means, channels), colours(deviations, channels)
 
 
-def state_for_channels(model: Model, mode: str, channels: int) -> dict[str, Tensor]:
-    """The state of a model of RGB images, for images with other channels.
+def colours(values: Sequence[float], channels: int) -> list[float]:
+    """The values of red, green and blue for channels that take them in turn, or one for grey."""
+    return [sum(values) / 3] if channels == 1 else [values[i % 3] for i in range(channels)]
+
+
+def state_for_channels(published: Model, model: Model, mode: str) -> dict[str, Tensor]:
+    """The state of a model of RGB images, for one of images with other channels.
 
     Args:
-        model: takes RGB images; its first layer with weights is a convolution.
-        mode: of `preprocess_input`, as the model was trained with it.
-        channels: how many there are to be, other than 3.
+        published: takes RGB images; its first layer with weights is a convolution.
+        model: the same network for other channels than three; it may be on the meta device. A
+            normalisation of its own is filled.
+        mode: of `preprocess_input`, as the pixels of both are prepared where they do not do it.
     """
-    state = model.state_dict()
+    state = published.state_dict()
     stem, key = next(
-        (layer, key) for key, layer in model.named_modules() if isinstance(layer, nn.Conv2d)
+        (layer, key) for key, layer in published.named_modules() if isinstance(layer, nn.Conv2d)
     )
+    _, channels = input_image(model)
     kernel = stem.weight.detach().double()
-    red_green_blue = kernel.flip(1) if mode == "caffe" else kernel
+    kernel = kernel.flip(1) if mode == "caffe" else kernel
+    turns = [0, 1, 2] if channels == 1 else [i % 3 for i in range(channels)]
+    kernel = kernel[:, turns] * 3 / len(turns)
+    _turn_normalization(state, published, model, channels)
+    mean, deviation = (values[turns] for values in _seen_statistics(published, mode, 3))
+    own_mean, own_deviation = _seen_statistics(model, mode, channels)
+    # With z = (x - own mean) / own deviation of the model's own, what the kernel knows as
+    # (x - mean) / deviation is (own deviation z + own mean - mean) / deviation.
+    offset = (kernel * ((own_mean - mean) / deviation)).sum((1, 2, 3))
+    kernel = kernel * (own_deviation / deviation)
     if channels == 1:
-        kernel, offset = _for_grey(red_green_blue, mode)
-        _add_offset(state, model, key, offset)
-    else:
-        turns = [i % 3 for i in range(channels)]
-        kernel = red_green_blue[:, turns] * 3 / channels
+        kernel = kernel.sum(1, keepdim=True)
+    _add_offset(state, published, key, offset)
     state[f"{key}.weight"] = kernel.to(stem.weight.dtype)
     return state
 
 
-def _for_grey(kernel: Tensor, mode: str) -> tuple[Tensor, Tensor]:
-    """The kernel for one channel, and what to add to its output, of a kernel for red, green, blue.
+def _turn_normalization(
+    state: dict[str, Tensor], published: Model, model: Model, channels: int
+) -> None:
+    """Gives a model's own normalisation, if it has weights, those of the colours in turn."""
+    for own in layers_before_weights(model):
+        if not isinstance(own, Normalization) or own.input_mean is not None:
+            continue
+        for statistic in ("mean", "variance"):
+            values = getattr(published.get_layer(own.name), statistic)
+            turned = torch.tensor(colours(values.tolist(), channels)).to(values)
+            setattr(own, statistic, turned)
+            state[f"{own.name}.{statistic}"] = turned
 
-    With z = (grey - m) / s, each channel's own (grey - mean) / deviation is
-    (s z + m - mean) / deviation.
-    """
-    means, deviations = (
-        torch.tensor(values, dtype=kernel.dtype).reshape(3, 1, 1) for values in statistics(mode, 3)
-    )
-    ((mean,), (deviation,)) = statistics(mode, 1)
-    grey = (kernel * deviation / deviations).sum(1, keepdim=True)
-    return grey, (kernel * (mean - means) / deviations).sum((1, 2, 3))
+
+def _seen_statistics(model: Model, mode: str, channels: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, `(channels, 1, 1)`, in what the first convolution sees of a pixel."""
+    inside = [
+        layer
+        for layer in layers_before_weights(model)
+        if isinstance(layer, Rescaling | Normalization)
+    ]
+    if not inside:
+        return tuple(
+            torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1)
+            for values in statistics(mode, channels)
+        )
+    seen = torch.tensor([0.0, 255.0], dtype=torch.float64).reshape(2, 1, 1, 1)
+    seen = seen.expand(2, channels, 1, 1)
+    for layer in inside:
+        seen = layer(seen)
+    black, white = seen
+    deviation = 255 / (white - black)
+    return -black * deviation, deviation
 
 
 def _add_offset(state: dict[str, Tensor], model: Model, key: str, offset: Tensor) -> None:

@@ -20,6 +20,7 @@ from .construction import (
     image_size,
     is_image_shape,
     loads_weights,
+    make_divisible,
     pool,
     predictions,
     source_inputs,
@@ -88,7 +89,7 @@ def MobileNetV2(
         alpha: width multiplier, applied to the filters of every layer, but the last convolution has
             at least 1280. Weights are published for 0.35, 0.5, 0.75, 1, 1.3 and 1.4.
     """
-    _check_width(input_tensor, input_shape)
+    check_width(input_tensor, input_shape)
     known_shape = input_shape or _shape_of(input_tensor)
     family = replace(FAMILY, default_size=published_size(known_shape, PUBLISHED_SIZES))
     image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, family)
@@ -96,7 +97,7 @@ def MobileNetV2(
     if weights == "imagenet":
         check_published("alpha", alpha, PUBLISHED_ALPHAS)
 
-    filters = _make_divisible(32 * alpha)
+    filters = make_divisible(32 * alpha)
     x = Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name="Conv1")(image)
     x = _batch_norm(x, name="bn_Conv1")
     x = ReLU(6.0, name="Conv1_relu")(x)
@@ -104,11 +105,11 @@ def MobileNetV2(
     block = 0
     for expansion, filters, count, first_stride in BLOCKS:
         for i in range(count):
-            width, stride = _make_divisible(int(filters * alpha)), first_stride if i == 0 else 1
+            width, stride = make_divisible(int(filters * alpha)), first_stride if i == 0 else 1
             x = _inverted_residual(x, expansion, width, stride, block)
             block += 1
 
-    filters = _make_divisible(1280 * alpha) if alpha > 1.0 else 1280
+    filters = make_divisible(1280 * alpha) if alpha > 1.0 else 1280
     x = Conv2D(filters, 1, use_bias=False, name="Conv_1")(x)
     x = _batch_norm(x, name="Conv_1_bn")
     x = ReLU(6.0, name="out_relu")(x)
@@ -159,17 +160,12 @@ def _batch_norm(x, name):
     return BatchNormalization(axis=channel_axis(), momentum=0.999, name=name)(x)
 
 
-def _make_divisible(filters, divisor=8):
-    """The nearest multiple of `divisor` that is not more than 10 % below `filters`."""
-    rounded = max(divisor, int(filters + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * filters else rounded
-
-
 def _shape_of(input_tensor):
     return input_tensor.shape[1:] if isinstance(input_tensor, Symbol) else None
 
 
-def _check_width(input_tensor, input_shape):
+def check_width(input_tensor, input_shape):
+    """Raises `ValueError` if the two are given and differ in width."""
     shapes = _shape_of(input_tensor), input_shape
     if all(map(is_image_shape, shapes)) and len({image_size(shape)[1] for shape in shapes}) > 1:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 
 import torch
 
@@ -19,6 +20,23 @@ def mark_application(model: Model, name: str) -> None:
     """
     first = next(layer for layer in model.layers if any(True for _ in layer.parameters()))
     first._application = name
+
+
+def layers_before_weights(model: Model) -> Iterator[torch.nn.Module]:
+    """What a model runs in Keras's order before its first layer with weights."""
+    for layer in _without_models(model):
+        if any(True for _ in layer.parameters()):
+            return
+        yield layer
+
+
+def _without_models(model: Model) -> Iterator[torch.nn.Module]:
+    """What a model runs in Keras's order, with what runs in models within in their places."""
+    for layer in model.operations:
+        if isinstance(layer, Model):
+            yield from _without_models(layer)
+        else:
+            yield layer
 
 
 def application_in(model: Model) -> ModelRecord | None:
@@ -43,26 +61,34 @@ def _by_name(models: list[Model]) -> ModelRecord | None:
 
 
 def _by_layers(models: list[Model]) -> ModelRecord | None:
-    """The largest application all of whose layers with weights, but its classifier, are there."""
+    """The largest application all of whose layers with weights, but its classifier, are there.
+
+    Of those that are equally large, the one that has more of the model's widths.
+    """
     for model in models:
-        found = [name for name, weights in _all_weights().items() if weights <= _weights(model)]
+        own = _weights(model)
+        names = {key.rpartition(".")[0] for key, _ in own}
+        found = {
+            name: (len(weights), sum(own[key] == widths for key, widths in weights.items()))
+            for name in list_models()
+            if get_record(name).marker in (None, *names)
+            and (weights := _weights_of_application(name)).keys() <= own.keys()
+        }
         if found:
-            return get_record(max(found, key=lambda name: len(_all_weights()[name])))
+            return get_record(max(found, key=found.__getitem__))
     return None
 
 
 @functools.cache
-def _all_weights() -> dict[str, frozenset]:
-    """What `_weights` gives of each application. It takes a second to find out."""
+def _weights_of_application(name: str) -> dict[tuple, tuple]:
+    """What `_weights` gives of an application; it takes a second to find out of all."""
     with torch.device("meta"), data_format_scope("channels_last"):
-        return {
-            name: _weights(get_record(name).constructor(include_top=False, weights=None))
-            for name in list_models()
-        }
+        return _weights(get_record(name).constructor(include_top=False, weights=None))
 
 
-def _weights(model: Model) -> frozenset:
-    """The layers' weights: their names and, but for the widths, which may vary, their shapes."""
-    return frozenset(
-        (key, tuple(parameter.shape[2:])) for key, parameter in model.named_parameters()
-    )
+def _weights(model: Model) -> dict[tuple, tuple]:
+    """The layers' weights: names with shapes but for the widths, which may vary; and these."""
+    return {
+        (key, tuple(parameter.shape[2:])): tuple(parameter.shape[:2])
+        for key, parameter in model.named_parameters()
+    }

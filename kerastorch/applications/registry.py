@@ -19,10 +19,16 @@ class ModelRecord:
         module: where Keras users find it, its `preprocess_input` and its `decode_predictions`.
         default_size: height and width in pixels of the images it was trained on.
         min_size: the least height and width in pixels it takes.
-        preprocessing: the mode of `imagenet_utils.preprocess_input` it was trained with.
+        preprocessing: the mode of `Preprocessing` that its pixels need; `"none"` where the model
+            prepares them itself.
+        own_preprocessing: the mode in which it then does so, None elsewhere.
         classifier: the layer whose weights depend on the number of classes.
+        open_size: whether height and width are open with the classifier, too.
+        marker: a layer with weights without which a model cannot be this one; None where none is
+            known.
         size_mb: size of the published weights in megabytes.
-        top1: published accuracy on ImageNet's validation images, from 0 to 1.
+        top1: published accuracy on ImageNet's validation images, from 0 to 1; None where none was
+            published.
         top5: the same for the best five classes.
         params: number of parameters, batch norm's statistics included.
         depth: published depth, None where none was published.
@@ -39,10 +45,13 @@ class ModelRecord:
     default_size: int
     min_size: int
     preprocessing: str
+    own_preprocessing: str | None
     classifier: str
+    open_size: bool
+    marker: str | None
     size_mb: int
-    top1: float
-    top5: float
+    top1: float | None
+    top5: float | None
     params: int
     depth: int | None
     weights: tuple[PublishedWeights, ...]
@@ -51,7 +60,11 @@ class ModelRecord:
     citation: str
 
     def published_weights(
-        self, include_top: bool, alpha: float | None = None, size: int | None = None
+        self,
+        include_top: bool,
+        alpha: float | None = None,
+        size: int | None = None,
+        minimalistic: bool = False,
     ) -> PublishedWeights:
         """The published file for a model with or without its classifier.
 
@@ -59,15 +72,17 @@ class ModelRecord:
             include_top: whether with.
             alpha: the model's width multiplier, where files for several are published.
             size: height and width in pixels, the same.
+            minimalistic: whether it is a minimalistic MobileNetV3.
 
         Raises:
             ValueError: there is none.
         """
-        wanted = bool(include_top), alpha, size
-        for weights in self.weights:
-            if (weights.include_top, weights.alpha, weights.size) == wanted:
-                return weights
-        raise ValueError(f"{self.keras_name} has no published weights for {alpha=}, {size=}")
+        wanted = bool(include_top), alpha, size, minimalistic
+        for file in self.weights:
+            if (file.include_top, file.alpha, file.size, file.minimalistic) == wanted:
+                return file
+        kind = "minimalistic " if minimalistic else ""
+        raise ValueError(f"{kind}{self.keras_name} has no published weights for {alpha=}, {size=}")
 
 
 _RECORDS: dict[str, ModelRecord] = {}
@@ -84,23 +99,29 @@ class Family:
     paper: str
     citation: str
     classifier: str = "predictions"
+    marker: str | None = None
+    own_preprocessing: str | None = None
+    open_size: bool = False
 
 
 def register_model(
     name: str,
     family: Family,
     *,
-    size_mb: int,
-    top1: float,
-    top5: float,
     params: int,
     weights: tuple[PublishedWeights, ...],
+    size_mb: int | None = None,
+    top1: float | None = None,
+    top5: float | None = None,
     depth: int | None = None,
     module: str | None = None,
+    classifier: str | None = None,
+    marker: str | None = None,
 ) -> Callable[[Callable], Callable]:
     """Enters the decorated constructor under `name` and completes its documentation.
 
-    The arguments are those of `ModelRecord`; `module` defaults to the constructor's own.
+    The arguments are those of `ModelRecord`; `module` defaults to the constructor's own, `size_mb`
+    to what the parameters take, `classifier` and `marker` to the family's.
 
     Raises:
         ValueError: if another model has the name.
@@ -112,13 +133,17 @@ def register_model(
             keras_name=constructor.__name__,
             constructor=constructor,
             module=module or constructor.__module__,
-            size_mb=size_mb,
+            size_mb=size_mb or round(params * 4 / 2**20),
             top1=top1,
             top5=top5,
             params=params,
             depth=depth,
             weights=weights,
-            **vars(family),
+            **{
+                **vars(family),
+                "classifier": classifier or family.classifier,
+                "marker": marker or family.marker,
+            },
         )
         if any({*_keys(record)} & {*_keys(other)} for other in _RECORDS.values()):
             raise ValueError(f"a model named {name!r} is registered already")
@@ -174,7 +199,7 @@ def get_record(name: str) -> ModelRecord:
     near = difflib.get_close_matches(str(name).lower(), _RECORDS, cutoff=0.5)
     raise ValueError(
         f"no model is named {name!r}; "
-        + (f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(_RECORDS)}")
+        + (f"did you mean {' or '.join(near)}?" if near else "list_models() gives the names")
     )
 
 
@@ -202,14 +227,12 @@ Args:{own_arguments}
     pooling: without the classifier, `"avg"` or `"max"` pools the feature map globally.
     classes: number of classes; 1000 with `"imagenet"`.
     classifier_activation: activation of the classifier, by name or as a callable on tensors;
-        `None` gives logits. With weights only `None` and `"softmax"` are allowed.
-    name: the model's name.
+        `None` gives logits. With weights only `None` and `"softmax"` are allowed.{name_argument}
 
 Returns:
-    A `Model`. It takes tensors `(batch, channels, height, width)` of pixels that
-    `{module}.preprocess_input`
-    has prepared (mode "{preprocessing}"), and gives `(batch, classes)`; without the classifier
-    `(batch, features, rows, columns)`, or `(batch, features)` if `pooling` is given.
+    A `Model`. It takes tensors `(batch, channels, height, width)` of pixels{preparation},
+    and gives `(batch, classes)`; without the classifier `(batch, features, rows, columns)`, or
+    `(batch, features)` if `pooling` is given.
 
 Raises:
     ValueError: for images that are too small, a shape or `classes` that the published weights do
@@ -217,14 +240,37 @@ Raises:
         architecture.
     PublishedWeightsError: the published weights cannot be had; it is an `OSError`.
 
-Published weights: {size_mb} MB, {params:,} parameters, top-1 {top1:.1%} and top-5 {top5:.1%} on
-ImageNet; licence: {weights_licence}.
+Published weights: {figures}.
 Source: {paper}
 """
+
+_PREPARED_BEFORE = """ that
+    `{module}.preprocess_input`
+    has prepared (mode "{preprocessing}")"""
 
 
 def _documentation(record: ModelRecord) -> str:
     """The constructor's own lines, its own arguments if it has any, and what all models share."""
     own_lines = inspect.cleandoc(record.constructor.__doc__)
     summary, _, own_arguments = own_lines.partition("\n\nArgs:")
-    return _DOCUMENTATION.format(summary=summary, own_arguments=own_arguments, **vars(record))
+    is_prepared_inside = record.own_preprocessing is not None
+    has_name = "name" in inspect.signature(record.constructor).parameters
+    return _DOCUMENTATION.format(
+        summary=summary,
+        own_arguments=own_arguments,
+        preparation=" in [0, 255]"
+        if is_prepared_inside
+        else _PREPARED_BEFORE.format(**vars(record)),
+        name_argument="\n    name: the model's name." if has_name else "",
+        figures=figures_in_words(record),
+        **vars(record),
+    )
+
+
+def figures_in_words(record: ModelRecord) -> str:
+    """What is published of a model's weights, on two lines."""
+    accuracies = {"top-1": record.top1, "top-5": record.top5}
+    known = [f"{name} {value:.1%}" for name, value in accuracies.items() if value is not None]
+    on_imagenet = f", {' and '.join(known)} on\nImageNet" if known else ""
+    size = f"{record.size_mb} MB, {record.params:,} parameters"
+    return f"{size}{on_imagenet}; licence: {record.weights_licence}"

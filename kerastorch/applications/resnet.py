@@ -35,9 +35,9 @@ FAMILY = Family(
 def ResNet(
     stack_fn, preact, use_bias, include_top=True, weights="imagenet", input_tensor=None,
     input_shape=None, pooling=None, classes=1000, classifier_activation="softmax", name="resnet",
-    weights_name=None,
+    weights_name=None, classifier="predictions",
 ):  # fmt: skip
-    """The network around the residual blocks of ResNet and ResNetV2: stem, blocks, classifier.
+    """The network around the blocks of ResNet, ResNetV2 and ResNeXt: stem, blocks, classifier.
 
     All arguments that are not listed, the result and the errors are those of `ResNet50`.
 
@@ -47,6 +47,7 @@ def ResNet(
             then follow the last block instead of the first convolution.
         use_bias: whether the first convolution has a bias.
         weights_name: whose published weights `"imagenet"` stands for, e.g. `"resnet50"`.
+        classifier: the name of the classifier's layer.
     """
     image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
 
@@ -66,7 +67,7 @@ def ResNet(
 
     if include_top:
         x = GlobalAveragePooling2D(name="avg_pool")(x)
-        x = predictions(x, classes, classifier_activation, weights)
+        x = predictions(x, classes, classifier_activation, weights, name=classifier)
     else:
         x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
     return Model(source_inputs(image, input_tensor), x, name=name)

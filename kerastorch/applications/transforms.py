@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from ..layers import Normalization, Rescaling
 from ..preprocessing.image import INTERPOLATIONS, convert_img, img_to_array, resize_img
 from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD
 from .input_channels import normalize
-from .recognition import application_in
+from .recognition import application_in, layers_before_weights
 from .registry import ModelRecord
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ MODES_IN_WORDS = {
     "tf": "RGB, scaled to [-1, 1] as x / 127.5 - 1",
     "torch": f"RGB, scaled to [0, 1], less the means {TORCH_MEAN}, divided by {TORCH_STD}",
     "caffe": f"BGR, less the means {CAFFE_MEAN}, not scaled",
+    "unit": "RGB, scaled to [0, 1] as x / 255",
     "none": "as they are, in [0, 255]",
 }
-"""What each mode of `preprocess_input` makes of RGB pixels in [0, 255], and `"none"`."""
+"""What each mode of `preprocess_input` makes of RGB pixels in [0, 255], `"unit"` and `"none"`."""
 
 COLOR_MODES = {1: "grayscale", 3: "rgb", 4: "rgba"}
 """What pictures are read as, by the number of channels a model takes."""
@@ -44,7 +45,8 @@ class Preprocessing(torch.nn.Module):
 
     Args:
         size: height and width in pixels.
-        mode: of `imagenet_utils.preprocess_input`, or `"none"` for pixels as they are.
+        mode: of `imagenet_utils.preprocess_input`, `"unit"` for pixels in [0, 1], or `"none"` for
+            pixels as they are.
         interpolation: how pictures are resized, one of Pillow's filters; Keras's default is
             `"nearest"`.
         channels: of the images; PIL images become RGB for 3, grayscale for 1 and RGBA for 4. See
@@ -212,24 +214,14 @@ def preprocessing_of(model: Model) -> tuple[str, str] | None:
     It is `"none"` where the model does it itself, by a Rescaling, a Normalization or by arithmetic
     in front of its first weights; else that of the application that it is or has in it.
     """
-    for layer in _without_models(model):
+    for layer in layers_before_weights(model):
         if isinstance(layer, Rescaling | Normalization | Operation):
             return "none", f"as the model's own layer {layer.name} does it"
-        if any(True for _ in layer.parameters()):
-            break
     record = application_in(model)
     if record is not None:
-        return record.preprocessing, f"as {record.keras_name} was trained with"
+        mode = record.own_preprocessing or record.preprocessing
+        return mode, f"as {record.keras_name} was trained with"
     return None
-
-
-def _without_models(model: Model) -> Iterator[torch.nn.Module]:
-    """What a model runs in Keras's order, with what runs in models within in their places."""
-    for layer in model.operations:
-        if isinstance(layer, Model):
-            yield from _without_models(layer)
-        else:
-            yield layer
 
 
 def transforms(

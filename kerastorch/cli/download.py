@@ -35,11 +35,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         default=224,
         help="the images a MobileNet was trained on (default 224)",
     )
+    command.add_argument(
+        "--minimalistic", action="store_true", help="a MobileNetV3 of the minimalistic kind"
+    )
     command.add_argument("--variants", action="store_true", help="all files of each model")
     command.add_argument(
         "--all",
         action="store_true",
-        help="every published file: 6 GB, and as much again converted",
+        help="every published file: 31 GB, and as much again converted",
     )
 
 
@@ -54,10 +57,12 @@ def _chosen(name: str, options: argparse.Namespace) -> list[Checkpoint]:
         if checkpoint.weights.include_top != options.no_top
         and checkpoint.weights.alpha in (None, options.alpha)
         and checkpoint.weights.size in (None, options.size)
+        and checkpoint.weights.minimalistic == options.minimalistic
     ]
     if not chosen:
         raise ValueError(
-            f"nothing is published for {name} with alpha {options.alpha}, size {options.size}"
+            f"nothing is published for {'minimalistic ' if options.minimalistic else ''}{name} "
+            f"with alpha {options.alpha}, size {options.size}"
         )
     return chosen
 

@@ -153,10 +153,13 @@ def _print(
 ) -> None:
     measured = {"top-1": result.top1, "top-5": result.top5}
     published = {} if record is None else {"top-1": record.top1, "top-5": record.top5}
+    published = {name: value for name, value in published.items() if value is not None}
     table = new_table("", ">measured", *([">published"] if published else []))
     for name, accuracy in measured.items():
         if accuracy is not None:
-            row = [f"{accuracy:.4f}"] + ([f"{published[name]:.3f}"] if published else [])
+            row = [f"{accuracy:.4f}"]
+            if published:
+                row.append(f"{published[name]:.3f}" if name in published else "-")
             table.add_row(name, *row)
     print_table(table)
     passed = f"; {len(result.unreadable)} could not be read" if result.unreadable else ""

@@ -66,10 +66,12 @@ def _published_in_words(published: dict[str, Any] | None) -> dict[str, str]:
         return {}
     files = published["files"]
     module = published["module"].replace("kerastorch", "keras")
+    accuracies = {"top-1": published["top1"], "top-5": published["top5"]}
+    known = [f"{name} {value:.3f}" for name, value in accuracies.items() if value is not None]
     variants = f"{files[0]['file']} and {len(files) - 1} more" if len(files) > 2 else None
     return {
         "pixels": f"{published['pixels']}, at least {published['least_pixels']}",
-        "accuracy": f"top-1 {published['top1']:.3f}, top-5 {published['top5']:.3f} on ImageNet",
+        **({"accuracy": f"{', '.join(known)} on ImageNet"} if known else {}),
         "in Keras": f"{module}.{published['keras_name']}",
         "weights": variants or ", ".join(file["file"] for file in files),
         "licence": f"{published['licence']} (the weights)",

@@ -73,8 +73,12 @@ def _published_row(record: ModelRecord) -> tuple[str, ...]:
         record.weights_licence.partition(" (")[0],
         f"{record.default_size}",
         f"{record.size_mb} MB",
-        f"{record.top1:.3f}",
-        f"{record.top5:.3f}",
+        _figure(record.top1, ".3f"),
+        _figure(record.top5, ".3f"),
         f"{record.params:,}",
-        "-" if record.depth is None else str(record.depth),
+        _figure(record.depth, "d"),
     )
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

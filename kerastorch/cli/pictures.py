@@ -16,7 +16,7 @@ from ..picture_files import find_pictures
 from ..preprocessing.image import INTERPOLATIONS, read_img
 from .arguments import positive
 
-PREPROCESSING = ("tf", "caffe", "torch", "none")
+PREPROCESSING = ("tf", "caffe", "torch", "unit", "none")
 
 
 def add_picture_options(command: argparse.ArgumentParser) -> None:

@@ -343,9 +343,9 @@ class Functional(Layer):
             batch: False for an image, not a batch of one, of one picture.
             size: height and width in pixels; None for the model's own, or, where it leaves them
                 open, those of the images its application was trained on.
-            mode: `"tf"`, `"torch"` or `"caffe"` (see `preprocess_input`) or `"none"` (pixels as
-                they are); None for that of the application in the model, and for `"none"` where the
-                model has a Rescaling or Normalization of its own.
+            mode: `"tf"`, `"torch"` or `"caffe"` (see `preprocess_input`), `"unit"` (pixels in
+                [0, 1]) or `"none"` (pixels as they are); None for that of the application in the
+                model, and for `"none"` where the model has a Rescaling or Normalization of its own.
             interpolation: how pictures are resized; Keras's default is `"nearest"`.
 
         Returns:

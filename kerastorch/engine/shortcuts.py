@@ -74,11 +74,6 @@ def runs_eagerly() -> bool:
     )
 
 
-def is_exporting() -> bool:
-    """Whether the calls become a program for another engine."""
-    return getattr(torch.compiler, "is_exporting", lambda: False)()  # PyTorch has it from 2.7 on
-
-
 def nobody_watches() -> bool:
     """Whether shortcuts are unseen: in eager inference without global hooks."""
     return runs_eagerly() and not (

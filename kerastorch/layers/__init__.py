@@ -30,6 +30,7 @@ from .normalization import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
+    LayerScale,
     UnitNormalization,
 )
 from .pooling import (
@@ -51,6 +52,7 @@ from .regularization import (
     GaussianNoise,
     SpatialDropout1D,
     SpatialDropout2D,
+    StochasticDepth,
 )
 from .reshaping import (
     Cropping1D,
@@ -100,6 +102,7 @@ __all__ = [
     "InputLayer",
     "Layer",
     "LayerNormalization",
+    "LayerScale",
     "LeakyReLU",
     "MaxPooling1D",
     "MaxPooling2D",
@@ -126,6 +129,7 @@ __all__ = [
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
+    "StochasticDepth",
     "Subtract",
     "ThresholdedReLU",
     "UnitNormalization",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..engine.layer import Layer, native
 from ..engine.layout import Shape, keras_axis, tensor_axis
 from ..initializers import fill_
+from .padding import positive
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -502,3 +503,53 @@ class UnitNormalization(Layer):
     def forward(self, x: Tensor) -> Tensor:
         squares = x.square().sum(self._tensor_axes(x.ndim), keepdim=True)
         return x * squares.rsqrt().clamp(max=1e12)  # Keras's bound, for vectors of zeros
+
+
+class LayerScale(Layer):
+    """Scales each channel by a learned factor, at first close to 0: ConvNeXt's.
+
+    Takes and gives any shape whose last axis in Keras's layout is `projection_dim`.
+
+    Args:
+        init_values: what the factors are at first.
+        projection_dim: the number of channels.
+        name, trainable: see `Layer`.
+
+    Raises:
+        ValueError: the input has another number of channels.
+    """
+
+    built = False
+    makes_new_tensor = True
+
+    def __init__(
+        self,
+        init_values: float,
+        projection_dim: int,
+        name: str | None = None,
+        trainable: bool = True,
+    ):
+        super().__init__(name=name, trainable=trainable)
+        self.init_values = init_values
+        self.projection_dim = positive(projection_dim, "projection_dim")
+
+    def build(self, shape: Shape) -> None:
+        self.compute_output_shape(shape)
+        self.gamma = nn.Parameter(torch.empty(self.projection_dim))
+        self.reset_parameters()
+        self.built = True
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.gamma, self.init_values)
+
+    def compute_output_shape(self, shape: Shape) -> Shape:
+        if shape[-1] != self.projection_dim:
+            raise ValueError(
+                f"Layer {self.name!r} takes {self.projection_dim} channels; got {shape}."
+            )
+        return shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = [1] * x.ndim
+        sizes[tensor_axis(-1, x.ndim, self.data_format)] = -1
+        return x * self.gamma.view(sizes)

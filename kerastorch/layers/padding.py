@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from ..engine.shortcuts import is_exporting
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]
@@ -167,7 +166,8 @@ def convolve_padded(
     widens_kernel = (
         can_widen_kernel(groups, x.shape[1], dilation)
         and x.device.type == "cpu"
-        and not is_exporting()  # other engines have convolutions with uneven margins
+        # In ONNX a convolution takes such margins itself, and onnxruntime loses padded kernels.
+        and not torch.onnx.is_in_onnx_export()
     )
     placement = place_margins(margins, widens_kernel)
     if placement.image:

@@ -18,7 +18,8 @@ class Rescaling(Layer):
     """`x * scale + offset` (`keras.layers.Rescaling`). Takes and gives any shape.
 
     Args:
-        scale, offset: numbers, or one number for each position of Keras's last axis.
+        scale, offset: numbers, or one number for each position of Keras's last axis. In a
+            channels-first model the numbers of `scale`, as in Keras, are for an image's channels.
         name, trainable: see `Layer`.
 
     Raises:
@@ -39,13 +40,14 @@ class Rescaling(Layer):
         self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._along_last_axis(self.scale, x) + self._along_last_axis(self.offset, x)
+        of_scale = -3 if self.data_format == "channels_first" and x.ndim > 2 else -1
+        return x * self._along(of_scale, self.scale, x) + self._along(-1, self.offset, x)
 
-    def _along_last_axis(self, value: float | Sequence[float], x: Tensor) -> float | Tensor:
+    def _along(self, axis: int, value: float | Sequence[float], x: Tensor) -> float | Tensor:
         if isinstance(value, int | float):
             return _as_read_by_tensorflow(value).item()
         shape = [1] * x.ndim
-        shape[tensor_axis(-1, x.ndim, self.data_format)] = -1
+        shape[tensor_axis(axis, x.ndim, self.data_format)] = -1
         return _as_read_by_tensorflow(value).to(x).view(shape)
 
 
@@ -80,7 +82,8 @@ class Normalization(Layer):
         super().__init__(name=name, trainable=trainable)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization takes both a mean and a variance, or neither.")
-        self.axis = axis
+        # As Keras keeps it and writes it into files.
+        self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         self.input_mean = mean
         self.input_variance = variance
         self.invert = invert
@@ -109,7 +112,7 @@ class Normalization(Layer):
 
     def _axes(self, rank: int) -> list[int]:
         """The axes that have statistics of their own, counted from the first."""
-        return [] if self.axis is None else sorted(keras_axes(self.axis, rank))
+        return sorted(keras_axes(self.axis, rank))
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         sizes = [shape[axis] for axis in self._axes(len(shape))]

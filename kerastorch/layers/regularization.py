@@ -245,6 +245,26 @@ def _below_one(rate: float) -> float:
     return rate
 
 
+class StochasticDepth(_Disturbance):
+    """Drops whole samples in training, so that a residual branch is skipped: ConvNeXt's.
+
+    Takes and gives any shape. The samples that stay are scaled up.
+
+    Args:
+        drop_path_rate: the share that is dropped, from 0 to below 1.
+        name, trainable: see `Layer`.
+    """
+
+    def __init__(self, drop_path_rate: float, name: str | None = None, trainable: bool = True):
+        super().__init__(name=name, trainable=trainable)
+        self.drop_path_rate = _below_one(drop_path_rate)
+
+    def _disturb(self, x: Tensor) -> Tensor:
+        share = 1 - self.drop_path_rate
+        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) < share
+        return x * (kept.to(x.dtype) / share)
+
+
 class ActivityRegularization(Layer):
     """Passes its input on (`keras.layers.ActivityRegularization`). Takes and gives any shape.
 

@@ -21,6 +21,7 @@ IDENTITIES = (
     layers.GaussianNoise,
     layers.GaussianDropout,
     layers.AlphaDropout,
+    layers.StochasticDepth,
     layers.ActivityRegularization,
     layers.Identity,
 )

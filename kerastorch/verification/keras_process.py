@@ -19,7 +19,7 @@ import shutil
 import struct
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -103,12 +103,32 @@ class Runner:
         self._take(model)
 
     def build(self, application: str, arguments: dict, path: str, floatx: str) -> None:
-        """Makes one of Keras's applications and loads its weights from a file."""
+        """Makes one of Keras's applications and loads its weights from a file.
+
+        With `weights="imagenet"` among the arguments the file is taken for the published one.
+        """
         self._set_floatx(floatx)
         constructor = getattr(self.keras.applications, application)
-        model = constructor(weights=None, **arguments)
-        model.load_weights(path)
+        if "input_shape" in arguments:  # JSON has no tuples
+            arguments["input_shape"] = tuple(arguments["input_shape"])
+        if arguments.get("weights") == "imagenet":
+            with self._published_at(path):
+                model = constructor(**arguments)
+        else:
+            model = constructor(weights=None, **arguments)
+            model.load_weights(path)
         self._take(model)
+
+    @contextlib.contextmanager
+    def _published_at(self, path: str) -> Iterator[None]:
+        """What Keras would download is the file at `path`."""
+        file_utils = importlib.import_module("keras.src.utils.file_utils")
+        get_file = file_utils.get_file
+        file_utils.get_file = lambda *arguments, **options: path
+        try:
+            yield
+        finally:
+            file_utils.get_file = get_file
 
     def run(self, arrays: Sequence[np.ndarray]) -> None:
         """Tells the outputs of each layer as it runs, and at the end those of the model."""

@@ -42,6 +42,17 @@ def stacked_base(k):
     return k.models.Sequential([*stack, layers.Dense(6, activation="relu"), layers.Dense(3)])
 
 
+def convnext(k):
+    """A new head on a ConvNeXt in most of whose blocks all is frozen."""
+    base = k.applications.ConvNeXtTiny(
+        weights=None, include_top=False, input_shape=(45, 38, 3), pooling="avg"
+    )
+    for layer in base.layers:
+        if "block" in layer.name and "stage_3" not in layer.name:
+            layer.trainable = "downsampling" in layer.name
+    return k.models.Model(base.input, k.layers.Dense(3, name="head")(base.output))
+
+
 def flattened_base(k):
     """A new head on a base's own layers."""
     base = _half_frozen_encoder(k)
@@ -134,3 +145,18 @@ def augmented(k, nested):
     x = base(layers.Rescaling(1 / 127.5, offset=-1)(x), training=False)
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     return k.models.Model(image, layers.Dense(3)(x))
+
+
+def tuned_efficientnet(k, weights=None):
+    """The recipe of Keras's guide to EfficientNet: a head, and the last layers but batch norm."""
+    layers = k.layers
+    image = layers.Input((45, 38, 3))
+    base = k.applications.EfficientNetB0(weights=weights, include_top=False, input_tensor=image)
+    base.trainable = False
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(base.output)
+    x = layers.Dropout(0.2, name="top_dropout")(layers.BatchNormalization()(x))
+    model = k.models.Model(image, layers.Dense(3, name="pred")(x))
+    for layer in model.layers[-20:]:
+        if not isinstance(layer, layers.BatchNormalization):
+            layer.trainable = True
+    return model

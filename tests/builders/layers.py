@@ -379,3 +379,9 @@ def sample_normalisations(k):
             layers.UnitNormalization()(vector),
         ],
     )
+
+
+def rescaled(k, shape, scale, offset):
+    """A Rescaling with several scales and offsets."""
+    image = k.layers.Input(shape)
+    return k.models.Model(image, k.layers.Rescaling(scale, offset)(image))

@@ -21,7 +21,10 @@ class Keras:
                 )
 
     def _replace_layers(self, module) -> None:
-        for name in ("layers", "Functional", "operation_utils", "CustomScaleLayer"):
+        for name in (
+            *("layers", "Functional", "Sequential", "operation_utils"),
+            *("CustomScaleLayer", "LayerScale", "StochasticDepth", "_depth"),
+        ):
             if hasattr(module, name):
                 setattr(module, name, MagicMock())
 

@@ -84,6 +84,8 @@ def published_path(
     if name.startswith("NASNet"):
         kind = name.removeprefix("NASNet").lower()
         return f"nasnet/NASNet-{kind}{'' if include_top else '-no-top'}.h5"
+    if name.startswith("EfficientNetB"):
+        return f"{name.lower()}{'' if include_top else '_notop'}.h5"
     family, stem = _FOLDERS_AND_STEMS[name]
     stem += "_weights_tf_dim_ordering_tf_kernels"
     if name == "MobileNetV2":

@@ -10,13 +10,23 @@ import os
 import sys
 from dataclasses import replace
 
-KERAS_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
+KERAS_ADDRESSES = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/",
+    "https://storage.googleapis.com/keras-applications/",
+)
 
 
 def record_with(record, hashes, also_unhashed=False):
-    """A model's record whose published files have other hashes, by default where they have any."""
+    """A model's record whose published files all lie under one address and have other hashes.
+
+    By default only those have others that have any.
+    """
     weights = (
-        replace(file, hash=hashes.get(file.path, file.hash)) if file.hash or also_unhashed else file
+        replace(
+            file,
+            hash=hashes.get(file.path, file.hash) if file.hash or also_unhashed else None,
+            address=None,
+        )
         for file in record.weights
     )
     return replace(record, weights=tuple(weights))
@@ -34,9 +44,10 @@ def _inject_into_keras(file_utils, address, hashes):
     get_file = file_utils.get_file
 
     def get_ours(fname, origin, file_hash=None, **options):
-        if not origin.startswith(KERAS_ADDRESS):  # the class index, which lies in the cache
+        keras_address = next(filter(origin.startswith, KERAS_ADDRESSES), None)
+        if keras_address is None:  # the class index, which lies in the cache
             return get_file(fname, origin, file_hash=file_hash, **options)
-        path = origin.removeprefix(f"{KERAS_ADDRESS}/")
+        path = origin.removeprefix(keras_address)
         if file_hash:
             file_hash = hashes[path].partition(":")[2]
         return get_file(fname, f"{address}/{path}", file_hash=file_hash, **options)
