@@ -133,7 +133,8 @@ class Keras:
 def without_initializers() -> AbstractContextManager:
     """New weights are zero, as others take their place: drawing them takes half the time."""
 
-    def zeros(generator, shape, *limits, dtype=None, **others) -> tf.Tensor:
+    def zeros(generator, shape, *others, dtype=None, **named) -> tf.Tensor:
+        dtype = others[2] if len(others) > 2 else dtype  # behind the two limits
         return tf.zeros(shape, dtype or tf_keras.backend.floatx())
 
     drawing = ("random_normal", "random_uniform", "truncated_normal")
