@@ -1,5 +1,7 @@
 """Optimised models on the CPU call oneDNN's kernels, where nobody could tell."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -266,9 +268,12 @@ def test_hooks_are_called():
     handle = optimized.get_layer("conv2d_1").register_forward_hook(lambda *call: seen.append(call))
     assert differ_by(optimized(x), before) <= 1e-6
     assert len(seen) == 1
+    optimized.get_layer("conv2d_2").register_forward_hook(lambda *call: seen.append(call))
+    optimized(x)
+    assert len(seen) == 3
     handle.remove()
     optimized(x)
-    assert len(seen) == 1
+    assert len(seen) == 4
 
 
 def test_operations_are_counted_and_autocast_is_heeded():
@@ -281,6 +286,20 @@ def test_operations_are_counted_and_autocast_is_heeded():
     with torch.autocast("cpu", torch.bfloat16):
         assert 1e-5 < differ_by(optimized(x).float(), exact) < 0.05
     assert fuses(optimized, x)
+
+
+def test_threads_may_share_a_model():
+    optimized = optimize(residual_model())
+    images = [torch.randn(1 + number % 5, 3, 13, 16) for number in range(40)]
+    expected = [optimized(x) for x in images]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(5):
+            for given, wanted in zip(threads.map(optimized, images), expected, strict=True):
+                assert differ_by(given, wanted) <= 1e-6
+
+
+def test_an_empty_batch_gives_an_empty_batch():
+    assert optimize(residual_model())(torch.zeros(0, 3, 13, 16)).shape == (0, 4, 13, 16)
 
 
 def test_without_onednn_the_layers_compute():

@@ -22,16 +22,18 @@ class EagerRun:
 
     def __init__(self, model: Model, run_plan: Run):
         self._model, self._run_plan = model, run_plan
-        self._watch: _Watch | None = None
-        self._program: Program | None = None
+        self._prepared: tuple[_Watch, Run] | None = None  # one, as threads may share the model
 
     def __call__(self, values: list[Tensor]) -> list[Tensor]:
         if not _can_take_program(values):
             return self._run_plan(values)
-        if self._watch is None or self._watch.sees_a_change():
-            self._watch = _Watch(self._model)
-            self._program = Program(self._model) if self._watch.allows_program() else None
-        return self._run_plan(values) if self._program is None else self._program(values)
+        prepared = self._prepared
+        if prepared is None or prepared[0].sees_a_change():
+            watch = _Watch(self._model)
+            run = Program(self._model) if watch.allows_program() else self._run_plan
+            self._prepared = prepared = watch, run
+        _, run = prepared
+        return run(values)
 
 
 def _can_take_program(values: list[Tensor]) -> bool:
@@ -79,7 +81,7 @@ class _Watch:
     def _look(self) -> tuple:
         modules = [child for own in self._children for child in own.values()]
         weights = [(x.data_ptr(), _version(x)) for x in self._all_tensors()]
-        return modules, weights, any(self._hooks)
+        return modules, weights, list(map(len, self._hooks))
 
 
 def _version(x: Tensor) -> int:

@@ -91,11 +91,12 @@ class Convolution:
 
     def _place(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """The image, the weight and the padding of the operation."""
-        if x.shape not in self._laid_out:
-            if len(self._laid_out) == LAYOUTS:
-                del self._laid_out[next(iter(self._laid_out))]
-            self._laid_out[x.shape] = self._lay_out(x.shape)
-        placement, weight = self._laid_out[x.shape]
+        found = self._laid_out.get(x.shape)
+        if found is None:
+            found = self._lay_out(x.shape)
+            others = list(self._laid_out.items())[1 - LAYOUTS :]
+            self._laid_out = dict([*others, (x.shape, found)])  # other threads read the old one
+        placement, weight = found
         if placement.image:
             x = F.pad(x, placement.image)
         return x, weight, placement.padding
