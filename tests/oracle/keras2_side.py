@@ -75,7 +75,10 @@ class Keras:
                 layer.mean, layer.variance = (  # as exact as in Keras 3, which this goes by
                     tf.cast(tf.cast(x, "float32"), floatx) for x in (layer.mean, layer.variance)
                 )
-        if isinstance(self.model, Functional) and not isinstance(self.model, tf_keras.Sequential):
+        is_graph = isinstance(self.model, Functional)
+        is_graph &= not isinstance(self.model, tf_keras.Sequential)
+        # TensorFlow has no convolutions with channels first on the CPU.
+        if is_graph and data_format == "channels_last":
             settle(self.model, rng)
         yield {
             "layers": [(layer.name, type(layer).__name__) for layer in self.model.layers],
@@ -156,10 +159,11 @@ def settle(model: tf_keras.Model, rng: np.random.Generator) -> None:
             layer.moving_mean.assign(scale * rng.normal(0, 0.1, shape))
             layer.moving_variance.assign(scale**2 * rng.uniform(0.5, 1.5, shape))
 
-    shapes = [[size or 96 for size in (1, *x.shape[1:])] for x in model.inputs]
-    most = largest_pixel(model)
-    for _ in run(model, [rng.uniform(-most, most, shape) for shape in shapes], settle_layer):
-        pass
+    if any(isinstance(layer, tf_keras.layers.BatchNormalization) for layer in model.layers):
+        shapes = [[size or 96 for size in (1, *x.shape[1:])] for x in model.inputs]
+        most = largest_pixel(model)
+        for _ in run(model, [rng.uniform(-most, most, shape) for shape in shapes], settle_layer):
+            pass
 
 
 def largest_pixel(model: tf_keras.Model) -> int:
@@ -190,6 +194,8 @@ def run(
             positional, named = node.map_arguments(values)
             if before:
                 before(node.layer, positional[0])
+            if node.layer._expects_training_arg:
+                named["training"] = False  # as `predict` does, whatever the calls asked for
             with without_compiling():
                 results = tf.nest.flatten(node.layer(*positional, **named))
             yield node.layer, results
