@@ -17,7 +17,7 @@ from ..layers import (
     StochasticDepth,
 )
 from .construction import image_input, loads_weights, pool, predictions, source_inputs
-from .imagenet_utils import TORCH_MEAN, TORCH_STD
+from .imagenet_utils import TORCH_MEAN, TORCH_STD, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import checked_by
 from .registry import Family, register_model
@@ -227,6 +227,4 @@ ConvNeXtXLarge = _model(
 )
 
 
-def preprocess_input(x, data_format=None):
-    """Gives `x` as it is: the model itself prepares pixels in [0, 255]."""
-    return x
+preprocess_input = keep_pixels

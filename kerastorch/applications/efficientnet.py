@@ -29,7 +29,7 @@ from .construction import (
     source_inputs,
     squeeze_excite,
 )
-from .imagenet_utils import correct_pad
+from .imagenet_utils import correct_pad, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
 from .input_channels import colours
 from .published import with_and_without_top
@@ -458,6 +458,4 @@ def EfficientNetB7(
     return _scaled(2.0, 3.1, 600, 0.5, *shared, classifier_activation, name, "efficientnet_b7")
 
 
-def preprocess_input(x, data_format=None):
-    """Gives pixels back as they are, in [0, 255]: the models prepare them themselves."""
-    return x
+preprocess_input = keep_pixels

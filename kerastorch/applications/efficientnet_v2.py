@@ -20,7 +20,7 @@ from .efficientnet import (
     inverted_residual,
     top,
 )
-from .imagenet_utils import TORCH_MEAN, TORCH_STD
+from .imagenet_utils import TORCH_MEAN, TORCH_STD, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import with_and_without_top
 from .registry import Family, register_model
@@ -435,6 +435,4 @@ def EfficientNetV2L(
     return _scaled(1.0, 1.0, 480, *shared, *ends, "efficientnet_v2_l")
 
 
-def preprocess_input(x, data_format=None):
-    """Gives pixels back as they are, in [0, 255]: the models prepare them themselves."""
-    return x
+preprocess_input = keep_pixels

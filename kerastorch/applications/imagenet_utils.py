@@ -17,6 +17,11 @@ TORCH_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
+def keep_pixels(x, data_format=None):
+    """Gives `x` as it is: the models that have this prepare pixels in [0, 255] themselves."""
+    return x
+
+
 def preprocess_input(x, data_format=None, mode="caffe"):
     """Turns RGB pixels into what a model was trained on. The input is left as it is.
 

@@ -24,7 +24,7 @@ from .construction import (
     pool,
     source_inputs,
 )
-from .imagenet_utils import correct_pad
+from .imagenet_utils import correct_pad, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
 from .mobilenet import check_published
 from .mobilenet_v2 import check_width
@@ -286,6 +286,4 @@ def MobileNetV3Large(
     return _mobilenet_v3(LARGE, 1280, input_shape, *shared, *ends)
 
 
-def preprocess_input(x, data_format=None):
-    """Gives pixels back as they are, in [0, 255]: the models prepare them themselves."""
-    return x
+preprocess_input = keep_pixels

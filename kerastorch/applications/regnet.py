@@ -26,6 +26,7 @@ from .construction import (
     source_inputs,
 )
 from .imagenet_utils import decode_predictions as decode_predictions
+from .imagenet_utils import keep_pixels
 from .published import checked_by
 from .registry import Family, register_model
 
@@ -457,6 +458,4 @@ RegNetY320 = _model(
 )
 
 
-def preprocess_input(x, data_format=None):
-    """Gives `x` as it is: the model itself prepares pixels in [0, 255]."""
-    return x
+preprocess_input = keep_pixels

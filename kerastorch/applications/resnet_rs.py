@@ -25,7 +25,7 @@ from .construction import (
     source_inputs,
     squeeze_excite,
 )
-from .imagenet_utils import CLASSES, TORCH_MEAN, TORCH_STD
+from .imagenet_utils import CLASSES, TORCH_MEAN, TORCH_STD, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import checked_by
 from .registry import Family, register_model
@@ -281,6 +281,4 @@ ResNetRS420 = _model(
 )
 
 
-def preprocess_input(x, data_format=None):
-    """Gives `x` as it is: the model itself prepares pixels in [0, 255]."""
-    return x
+preprocess_input = keep_pixels
