@@ -17,6 +17,7 @@ import io
 import re
 import shlex
 import shutil
+import urllib.request
 from contextlib import contextmanager, redirect_stdout
 
 import pytest
@@ -243,7 +244,10 @@ def machine(server, tmp_path_factory):
         patch.setenv("TORCH_HOME", str(home))
         for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
             patch.setenv(variable, "http://127.0.0.1:9")  # where nobody listens
+        # torch.hub asks by urllib, which keeps the proxies of its first request for all others.
+        urllib.request.install_opener(None)
         yield
+    urllib.request.install_opener(None)
 
 
 @pytest.fixture
