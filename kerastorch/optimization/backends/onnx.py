@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,8 +64,9 @@ def prepare_openvino(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     return run
 
 
-def _array(x: Tensor):
-    return x.cpu().contiguous().numpy()
+def _array(x: Tensor) -> np.ndarray:
+    """A tensor as an array, channels first in memory too, where few channels take PyTorch long."""
+    return np.ascontiguousarray(x.cpu().numpy())
 
 
 class _Steps(torch.nn.Module):
