@@ -92,11 +92,6 @@ LATER = {
 SMALLEST_OF_FAMILIES = ["EfficientNetB0", "EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny"]
 SMALLEST_OF_FAMILIES += ["ResNetRS50", "RegNetY002", "ResNeXt50"]
 
-# Those that `make test` compares with Keras in every layer; `make matrix` has all. RegNetX080 has
-# more channels in a group than at its start in all.
-COMPARED = [*SMALLEST_OF_FAMILIES, "EfficientNetB4", "EfficientNetV2S", "MobileNetV3Large"]
-COMPARED += ["ResNetRS101", "RegNetX002", "RegNetX080", "RegNetY032"]
-
 
 def side_of(name):
     """The side of the oracle that has an architecture."""

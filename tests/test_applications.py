@@ -1,8 +1,7 @@
 """The architectures equal Keras's in every layer, through files that Keras writes.
 
 The 18 of the first years are compared at their default size and at another one. Those that came
-later are more and larger: they are compared in small images, two at their default size too, and
-many only by `make matrix`.
+later are more and larger: they are compared in small images, two at their default size too.
 """
 
 import re
@@ -16,7 +15,7 @@ import torch
 import kerastorch
 from kerastorch.applications import get_record
 from tests import builders, parity
-from tests.architectures import APPLICATIONS, COMPARED, LATER, SMALLEST_OF_FAMILIES, side_of
+from tests.architectures import APPLICATIONS, LATER, SMALLEST_OF_FAMILIES, side_of
 from tests.oracle.client import Oracle
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
@@ -114,14 +113,14 @@ def test_odd_size_without_top(oracle, name, tmp_path):
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
 
 
+# Families that prepare pixels themselves unless told not to.
+PREPARING = ["EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny", "ResNetRS50", "RegNetY002"]
+
 # What the names of the later ones begin with.
 FAMILY_NAMES = "EfficientNetB|EfficientNetV2|MobileNetV3|ConvNeXt|ResNetRS|RegNet|ResNeXt"
 
 
-@pytest.mark.parametrize(
-    "later",
-    [pytest.param(x, marks=[] if x in COMPARED else [pytest.mark.full]) for x in LATER],
-)
+@pytest.mark.parametrize("later", LATER)
 def test_later_ones(family_oracle, later, tmp_path):
     """In small images, from weights in the format that theirs are published in."""
     oracle = family_oracle(re.match(FAMILY_NAMES, later)[0])
@@ -146,11 +145,11 @@ def test_default_size_of_later_ones(oracle, name, tmp_path):
     parity.assert_layers_agree(model, oracle, images(name, model, batch=1, size=(224, 224)))
 
 
-@pytest.mark.parametrize("name", ["EfficientNetV2B0", "MobileNetV3Small"], indirect=True)
+@pytest.mark.parametrize("name", PREPARING, indirect=True)
 def test_pixels_that_are_prepared_before(oracle, name, tmp_path):
     """Not by the model itself."""
     case = application(name, include_preprocessing=False, input_shape=(*SMALL, 3))
-    model = parity.make_twins(oracle, *case, tmp_path / "twin.weights.h5")
+    model = parity.make_twins(oracle, *case, tmp_path / file_for(name, "twin.weights.h5"))
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, batch=2))
 
 
