@@ -24,6 +24,22 @@ CASES = {
         },
     ),
     "MobileNet": ((69, 64, 3), {"conv1_relu": (32, 2), "global_average_pooling2d": (1024, None)}),
+    "EfficientNetB0": (
+        (75, 66, 3),
+        {
+            "block2b_add": (24, 4),
+            "block4a_expand_activation": (240, 8),
+            "top_activation": (1280, 32),
+        },
+    ),
+    "ConvNeXtTiny": (
+        (75, 66, 3),
+        {
+            "convnext_tiny_stage_0_block_0_depthwise_conv": (96, 4),
+            "convnext_tiny_stage_1_block_2_identity": (192, 8),
+            "convnext_tiny_stage_3_block_2_layer_scale": (768, 32),
+        },
+    ),
 }
 
 

@@ -33,6 +33,7 @@ MODELS = {
     "sequential": ("sequential", {}),
     "named ends": ("named_ends", {}),
     "ConvNeXt": ("convnext", {}),
+    "EfficientNet": ("tuned_efficientnet", {}),
 }
 # Keras cannot write an optimizer's state into an `.h5` where layers were once called the same, and
 # wants losses by name where outputs are.

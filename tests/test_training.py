@@ -11,7 +11,8 @@ pytestmark = pytest.mark.usefixtures("beside_oracle")
 TOLERANCE = 1e-10
 RATE = 0.05
 
-APPLICATIONS = ["Xception", "ResNet50V2", "MobileNetV2", "InceptionV3"]
+WITHOUT_DROPOUT = ["Xception", "ResNet50V2", "MobileNetV2", "InceptionV3"]
+WITHOUT_TOP = ["ConvNeXtTiny", "MobileNetV3Small"]
 
 
 def check_step(oracle, folder, builder, arguments, batch, frozen=0.0):
@@ -59,9 +60,11 @@ def read_state(path, builder, arguments):
 
 
 @pytest.mark.parametrize("frozen", [0.0, 0.5], ids=["all trained", "half frozen"])
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("name", [*WITHOUT_DROPOUT, *WITHOUT_TOP])
 def test_applications(oracle, tmp_path, name, frozen):
-    arguments = {"name": name, "input_shape": (107, 109, 3), "classes": 10}
+    """Those that drop a part of the features in front of the classifier are trained without it."""
+    end = {"include_top": False} if name in WITHOUT_TOP else {"classes": 10}
+    arguments = {"name": name, "input_shape": (107, 109, 3), **end}
     check_step(oracle, tmp_path, "application", arguments, 4, frozen)
 
 

@@ -138,7 +138,8 @@ def test_architectures_go_home(oracles, tmp_path, name, formats):
 
 
 # These are written as `.keras` and for Keras 2 only.
-LARGE = ["VGG with Flatten", "siamese", "segmented", "flattened base", "renamed", "ConvNeXt"]
+LARGE = ["VGG with Flatten", "siamese", "segmented", "flattened base", "renamed"]
+LARGE += ["ConvNeXt", "EfficientNet"]
 
 
 @pytest.mark.parametrize("case", MODELS)
