@@ -138,6 +138,21 @@ def shared():
             id="dense",
         ),
         pytest.param(
+            lambda: small_model(
+                layers.Dense(4, activation="gelu"),
+                layers.Dense(3),
+                layers.LayerScale(0.3, 3),
+                output=lambda values: layers.Add()([values[0], values[3]]),
+            ),
+            ["Dense", "Dense", "Add"],
+            id="scaled",
+        ),
+        pytest.param(
+            lambda: small_model(layers.Dense(3, activation="relu"), layers.LayerScale(-0.3, 3)),
+            ["Dense", "LayerScale"],
+            id="an activation is scaled",
+        ),
+        pytest.param(
             lambda: small_model(layers.ZeroPadding2D(1), layers.Conv2D(4, 3, padding="same")),
             ["ZeroPadding2D", "Conv2D"],
             id="padded twice",

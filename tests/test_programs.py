@@ -121,6 +121,12 @@ def normalized_along_rows(x):
     return layers.ReLU()(layers.BatchNormalization(axis=1)(rows))
 
 
+def dense_on_channels(x):
+    y = layers.Dense(3, use_bias=False)(layers.Dense(7, activation="gelu")(x))
+    y = layers.ReLU()(layers.Add()([x, layers.LayerScale(0.3, 3)(y)]))
+    return layers.Dense(5, activation="softmax")(y)
+
+
 def same_with_strides(x):
     for stride in (2, 1):
         x = layers.SeparableConv2D(6, 3, strides=stride, padding="same", depth_multiplier=2)(x)
@@ -173,6 +179,7 @@ NETWORKS = [
     swish_and_others,
     normalized_in_front,
     normalized_along_rows,
+    dense_on_channels,
     same_with_strides,
     uneven_margins,
     dilated_and_grouped,

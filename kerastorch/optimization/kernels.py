@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import activations
 from ..layers.convolutional import SamePaddedConv2d
@@ -142,7 +142,15 @@ def convolution(layer: SamePaddedConv2d, margins: Margins | None) -> Convolution
     )
 
 
+def dense(layer: nn.Linear) -> Convolution:
+    """The kernel of a dense layer on the channels of images: a window of one pixel."""
+    return Convolution(layer.weight[:, :, None, None], layer.bias, _no_margins)
+
+
 def affine(scale: Tensor, shift: Tensor) -> Convolution:
-    """What multiplies each channel with a number and adds another: a window of one pixel."""
-    none = ((0, 0), (0, 0))
-    return Convolution(scale.reshape(-1, 1, 1, 1), shift, lambda _: none, groups=len(scale))
+    """What multiplies each channel with a number and adds another."""
+    return Convolution(scale.reshape(-1, 1, 1, 1), shift, _no_margins, groups=len(scale))
+
+
+def _no_margins(size: torch.Size) -> Margins:
+    return (0, 0), (0, 0)

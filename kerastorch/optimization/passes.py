@@ -134,7 +134,16 @@ def scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def fold_scales(steps: Steps) -> None:
-    """Has convolutions scale what InceptionResNetV2's residual steps scale and add."""
+    """Folds the scales of residual branches into the convolution or dense layer in front of them.
+
+    ConvNeXt scales them in a layer of its own, InceptionResNetV2 where it adds them.
+    """
+    for maker, step in steps.pairs():
+        layer, scale = steps.module(maker), steps.module(step)
+        if isinstance(scale, layers.LayerScale) and _is_linear(layer):
+            gamma = scale.gamma.double()
+            _fold(gamma, torch.zeros_like(gamma), layer)
+            steps.leave_out(step)
     makers = steps.makers()
     for step in steps:
         module = steps.module(step)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from .. import activations, layers
 from ..engine import Model
+from ..engine.layout import moves_channels
 from ..engine.plan import Plan, Step
 from ..engine.shortcuts import Shortcuts, may_look
 from ..engine.structure import flatten, map_structure
 from ..layers.activation import activate_own
 from ..layers.convolutional import SamePaddedConv2d
 from ..layers.padding import Margins
-from .kernels import AFTER_SUM, ATTRIBUTES, Convolution, affine, convolution
+from .kernels import AFTER_SUM, ATTRIBUTES, Convolution, affine, convolution, dense
 from .passes import activation_of, normalizes_features, scale_and_shift
 
 
@@ -114,6 +115,10 @@ def _kernels_of(
         if not is_of_images or not normalizes_features(module):
             return []
         return [affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
+    if isinstance(module, layers.Dense):
+        is_of_images = len(plan.shapes[step.outputs[0]]) == 4
+        is_of_channels = is_of_images and moves_channels(4, module.data_format)
+        return [dense(module)] if is_of_channels and not module._modules else []
     if isinstance(module, layers.SeparableConv2D):
         parts = [module.depthwise, module.pointwise]
     elif isinstance(module, layers.Conv2D | layers.DepthwiseConv2D):
