@@ -83,7 +83,7 @@ class Worker:
             text=True,
         )
         start = time.perf_counter()
-        self.is_there = "missing" not in self._answer()
+        self.missing: str | None = self._answer().get("missing")
         self.start_seconds = time.perf_counter() - start
 
     def call(self) -> dict[str, float]:
@@ -123,7 +123,10 @@ def compare(
         name: Worker(discipline, name, model, batch, size, keep)
         for name, keep in contenders.items()
     }
-    there = {name: worker for name, worker in workers.items() if worker.is_there}
+    there = {name: worker for name, worker in workers.items() if worker.missing is None}
+    for name, worker in workers.items():
+        if worker.missing is not None:
+            print(f"{name} does not run {model}: {worker.missing}", file=sys.stderr)
     times, peaks = defaultdict(list), {}
     for round_ in range(WARM_UP + rounds):
         for name, worker in there.items():

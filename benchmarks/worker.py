@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-from .contenders import NoTwinError
-
 
 def peak_memory() -> float:
     """The process's peak of resident memory in MB (Linux)."""
@@ -31,8 +29,10 @@ def main() -> None:
 
     try:
         call = contenders[contender](model, int(batch), int(size))
-    except NoTwinError as error:
-        answer(missing=str(error))
+        call()
+    except Exception as error:  # there is no such model, or others' software cannot run it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        answer(missing=reason)
         return
     answer(ready=True)
     for _ in sys.stdin:
