@@ -55,7 +55,7 @@ def _family(records: list[ModelRecord]) -> str:
         own = dict.fromkeys(MODES_IN_WORDS[record.own_preprocessing] for record in records)
         lines[-1] += f"; the model makes of them: {', or '.join(own)}"
     alphas = sorted({file.alpha for r in records for file in r.weights if file.alpha})
-    sizes = sorted({file.size for r in records for file in r.weights if file.size})
+    sizes = sorted({size for record in records for size in record.weights_sizes})
     variants = [
         f"`alpha` {', '.join(map(str, alphas))}" if alphas else "",
         f"images of {', '.join(map(str, sizes))} pixels" if sizes else "",

@@ -136,10 +136,12 @@ def _arguments_in_words(signature: inspect.Signature) -> str:
 def _variants_in_words(record: ModelRecord) -> str:
     """For which widths and sizes there are weights, where these are several."""
     alphas = sorted({weights.alpha for weights in record.weights} - {None})
-    sizes = sorted({weights.size for weights in record.weights} - {None})
-    images = f"images of {', '.join(map(str, sizes))} pixels"
+    images = f"images of {', '.join(map(str, record.weights_sizes))} pixels"
+    if record.weights_of_any_size:
+        by_default = ", by default the largest" if len(record.weights_sizes) > 1 else ""
+        return f"\nThey were trained on {images.replace(', ', ' or ')}{by_default}."
     if not alphas:
-        return f"\nThey are for {images.replace(', ', ' or ')}." if sizes else ""
+        return ""
     widths = f"\nThere are others for alpha {', '.join(map(str, alphas))}"
     if any(weights.minimalistic for weights in record.weights):
         return f"{widths} and for minimalistic models."

@@ -518,7 +518,7 @@ def test_arguments_that_do_not_fit(name):
         build(weights="imagenet", classes=10)
     with refusal("3 channels"):
         build(weights="imagenet", include_top=False, input_shape=(size, size, 1))
-    if not (name.startswith("resnet_rs") or record.open_size):  # whose weights take any size
+    if not (record.weights_of_any_size or record.open_size):
         with refusal(f"({size}, {size}, 3)"):
             build(weights="imagenet", input_shape=(size + 1, size, 3))
     with refusal("pooling", "'avg'", "'max'", "'median'"):

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from functools import partial
 from urllib.error import HTTPError
 
 import h5py
@@ -21,6 +22,7 @@ import kerastorch
 from kerastorch.hub import checkpoints_of
 from kerastorch.hub.release import write_release
 from tests import builders, parity
+from tests.oracle.client import Oracle
 from tests.published import files
 from tests.published.injection import inject
 from tests.published.server import (
@@ -208,6 +210,41 @@ def test_efficientnet_has_a_layer_more_with_published_weights(oracle, tmp_path, 
     for ours in (model, converted):
         error = parity.relative_error(ours.double().predict(pixels), expected)
         assert error <= parity.TOLERANCE
+
+
+@pytest.mark.usefixtures("beside_oracle")
+def test_resnet_rs_weights_are_chosen_by_size(tmp_path, monkeypatch):
+    """For images of any size, by both doors, and under a new classifier."""
+    path = "resnet_rs/resnet-rs-101-i160.h5"
+    published = tmp_path / "published" / path
+    published.parent.mkdir(parents=True)
+    shape = (64, 67, 3)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, *shape))
+    with Oracle("keras2_side") as oracle:
+        arguments = {"name": "ResNetRS101", "input_shape": shape}
+        oracle.ask("build", builder="application", arguments=arguments)
+        oracle.ask("save", path=str(published), weights_only=True)
+        expected = oracle.ask("predict", inputs=[pixels])
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    with PublishedServer(tmp_path / "published") as server:
+        inject(monkeypatch, server)
+        chosen = {"weights": "imagenet-i160", "input_shape": shape}
+        model = kerastorch.applications.ResNetRS101(**chosen)
+        logits = kerastorch.create_model("resnet_rs101", **chosen)
+        tuned = kerastorch.create_model("resnet_rs101", classes=10, **chosen)
+        assert server.requests == {path: 1}
+    assert parity.relative_error(model.predict(pixels), expected) <= parity.TOLERANCE
+    state = model.state_dict()
+    assert all(tensor.equal(state[key]) for key, tensor in logits.state_dict().items())
+    own = {key for key, tensor in tuned.state_dict().items() if not tensor.equal(state[key])}
+    assert own == {"predictions.weight", "predictions.bias"}
+    assert tuned.output_shape == (None, 10)
+    for build in (
+        kerastorch.applications.ResNetRS101,
+        partial(kerastorch.create_model, "resnet_rs101"),
+    ):
+        with pytest.raises(ValueError, match="'imagenet-i160', 'imagenet-i192', None or a path"):
+            build(weights="imagenet-i99")
 
 
 @pytest.mark.usefixtures("beside_oracle")

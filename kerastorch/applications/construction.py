@@ -66,13 +66,14 @@ def image_input(include_top, weights, input_tensor, input_shape, pooling, classe
 def image_shape(include_top, weights, input_shape, family):
     """The shape of one image: `input_shape`, checked, or Keras's default for it.
 
-    The default is static with the top and leaves height and width open without, and in a family
-    that takes images of any size.
+    The default is static with the top and leaves height and width open without, but for families
+    of open or of fixed size.
     """
     default_size = (family.default_size, family.default_size)
     include_top = include_top and not family.open_size
     if not input_shape:
-        return image_shape_of(default_size if include_top else (None, None), 3)
+        has_default = include_top or family.fixed_size
+        return image_shape_of(default_size if has_default else (None, None), 3)
     if not is_image_shape(input_shape):
         raise ValueError(f"input_shape must be a tuple of three integers; got {input_shape!r}")
 
@@ -80,7 +81,8 @@ def image_shape(include_top, weights, input_shape, family):
     size = image_size(input_shape)
     if weights == "imagenet" and image_channels(input_shape) != 3:
         raise ValueError(f"weights='imagenet' takes 3 channels; got input_shape={input_shape}")
-    if weights == "imagenet" and include_top and size != default_size:
+    needs_default = weights == "imagenet" and include_top and not family.weights_of_any_size
+    if needs_default and size != default_size:
         raise ValueError(
             "with weights='imagenet' and include_top=True "
             f"input_shape must be {image_shape_of(default_size, 3)}; got {input_shape}"

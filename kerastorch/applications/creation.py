@@ -41,7 +41,9 @@ def create_model(
         name: one of `list_models()`, or Keras's name for it.
         pretrained: whether to load the published ImageNet weights. With `classes` other than 1000
             the classifier is new and all layers before it are pretrained.
-        weights: path of a weights file of this very architecture, instead of `pretrained`.
+        weights: path of a weights file of this very architecture, instead of `pretrained`; or which
+            published weights, `"imagenet"` for those of `pretrained`, of ResNetRS also such as
+            `"imagenet-i160"` for those that were trained on images of 160 pixels.
         include_top: whether the model ends with its classifier.
         input_shape: shape of one image, `(height, width, channels)` in pixels unless the data
             format is channels-first.
@@ -87,11 +89,13 @@ def create_model(
             include_preprocessing=include_preprocessing,
         ),
     }
-    if not pretrained:
+    if pretrained:
+        weights = "imagenet"
+    if weights not in record.weights_names:
         return record.constructor(weights=weights, classes=classes, **options)
     if channels == 3 and (classes == CLASSES or not include_top):
-        return record.constructor(weights="imagenet", **options)
-    return _adapted(record, classes, channels, options)
+        return record.constructor(weights=weights, **options)
+    return _adapted(record, weights, classes, channels, options)
 
 
 def _own_options(record: ModelRecord, **options) -> dict:
@@ -122,12 +126,14 @@ def _channels(record: ModelRecord, input_shape, in_channels: int | None, include
     return channels, input_shape
 
 
-def _adapted(record: ModelRecord, classes: int, channels: int, options: dict) -> Model:
+def _adapted(
+    record: ModelRecord, weights: str, classes: int, channels: int, options: dict
+) -> Model:
     """The model with its published weights, but for a new classifier or a first kernel."""
     published = record.constructor(
         **{
             **options,
-            "weights": "imagenet",
+            "weights": weights,
             "input_shape": _published_shape(record, options["input_shape"]),
             "classifier_activation": None,
         }
@@ -158,8 +164,7 @@ def _adapted(record: ModelRecord, classes: int, channels: int, options: dict) ->
 
 def _published_shape(record: ModelRecord, input_shape):
     """`input_shape` for RGB where weights are published for this size among others; else None."""
-    sizes = {weights.size for weights in record.weights}
-    if not is_image_shape(input_shape) or image_size(input_shape)[0] not in sizes - {None}:
+    if not is_image_shape(input_shape) or image_size(input_shape)[0] not in record.weights_sizes:
         return None
     height, width = image_size(input_shape)
     return image_shape_of((height, width), 3) if height == width else None

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,13 +18,17 @@ class ModelRecord:
         keras_name: how Keras calls its constructor, e.g. `"ResNet50V2"`.
         constructor: the function that builds it, with Keras's signature.
         module: where Keras users find it, its `preprocess_input` and its `decode_predictions`.
-        default_size: height and width in pixels of the images it was trained on.
+        default_size: height and width in pixels of its images unless it is told another size; those
+            it was trained on, unless `weights` say theirs.
         min_size: the least height and width in pixels it takes.
         preprocessing: the mode of `Preprocessing` that its pixels need; `"none"` where the model
             prepares them itself.
         own_preprocessing: the mode in which it then does so, None elsewhere.
         classifier: the layer whose weights depend on the number of classes.
         open_size: whether height and width are open with the classifier, too.
+        fixed_size: whether they are fixed without it, too.
+        weights_of_any_size: whether the published weights take images of any size, also where
+            several, told apart by the size they were trained on, are published.
         marker: a layer with weights without which a model cannot be this one; None where none is
             known.
         size_mb: size of the published weights in megabytes.
@@ -48,6 +53,8 @@ class ModelRecord:
     own_preprocessing: str | None
     classifier: str
     open_size: bool
+    fixed_size: bool
+    weights_of_any_size: bool
     marker: str | None
     size_mb: int
     top1: float | None
@@ -58,6 +65,17 @@ class ModelRecord:
     weights_licence: str
     paper: str
     citation: str
+
+    @property
+    def weights_names(self) -> list[str]:
+        """What `weights` may be for published files: `"imagenet"` and, say, `"imagenet-i160"`."""
+        sizes = self.weights_sizes if self.weights_of_any_size else []
+        return ["imagenet", *(f"imagenet-i{size}" for size in sizes)]
+
+    @property
+    def weights_sizes(self) -> list[int]:
+        """The sizes of images in pixels that weights are published for, where there are several."""
+        return sorted({file.size for file in self.weights} - {None})
 
     def published_weights(
         self,
@@ -102,6 +120,8 @@ class Family:
     marker: str | None = None
     own_preprocessing: str | None = None
     open_size: bool = False
+    fixed_size: bool = False
+    weights_of_any_size: bool = False
 
 
 def register_model(
@@ -221,9 +241,8 @@ Args:{own_arguments}
     input_tensor: Symbol to build on, an `Input` or the output of another layer. The layers before
         it become part of the model, but `weights` fill only those after it.
     input_shape: shape of one image in pixels, `(height, width, 3)`, or `(3, height, width)` where
-        the data format is channels-first; at least {min_size} x {min_size}. With the classifier it
-        defaults to {default_size} x {default_size}; without it height and width may be None.
-        `"imagenet"` asks for 3 channels, and together with the classifier for the default size.
+        the data format is channels-first; at least {min_size} x {min_size}.
+{sizes}
     pooling: without the classifier, `"avg"` or `"max"` pools the feature map globally.
     classes: number of classes; 1000 with `"imagenet"`.
     classifier_activation: activation of the classifier, by name or as a callable on tensors;
@@ -262,9 +281,26 @@ def _documentation(record: ModelRecord) -> str:
         if is_prepared_inside
         else _PREPARED_BEFORE.format(**vars(record)),
         name_argument="\n    name: the model's name." if has_name else "",
+        sizes=textwrap.indent(textwrap.fill(_sizes_in_words(record), 88), " " * 8),
         figures=figures_in_words(record),
         **vars(record),
     )
+
+
+def _sizes_in_words(record: ModelRecord) -> str:
+    """Which sizes of images a model takes, by default and with its published weights."""
+    default = f"{record.default_size} x {record.default_size}"
+    if record.open_size:
+        sizes = "Height and width may be None, as they are by default."
+    elif record.fixed_size:
+        sizes = f"It defaults to {default}; height and width may not be None."
+    else:
+        sizes = f"With the classifier it defaults to {default}; without, both may be None."
+    sizes += ' `"imagenet"` asks for 3 channels'
+    if record.open_size or record.weights_of_any_size:
+        return f"{sizes}."
+    published = " or ".join(map(str, record.weights_sizes or [record.default_size]))
+    return f"{sizes}, and together with the classifier for squares of {published} pixels."
 
 
 def figures_in_words(record: ModelRecord) -> str:

@@ -35,7 +35,7 @@ FAMILY = Family(
 def ResNet(
     stack_fn, preact, use_bias, include_top=True, weights="imagenet", input_tensor=None,
     input_shape=None, pooling=None, classes=1000, classifier_activation="softmax", name="resnet",
-    weights_name=None, classifier="predictions",
+    weights_name=None, family=FAMILY,
 ):  # fmt: skip
     """The network around the blocks of ResNet, ResNetV2 and ResNeXt: stem, blocks, classifier.
 
@@ -47,9 +47,9 @@ def ResNet(
             then follow the last block instead of the first convolution.
         use_bias: whether the first convolution has a bias.
         weights_name: whose published weights `"imagenet"` stands for, e.g. `"resnet50"`.
-        classifier: the name of the classifier's layer.
+        family: what is known of the models of its paper.
     """
-    image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
+    image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, family)
 
     x = ZeroPadding2D(3, name="conv1_pad")(image)
     x = Conv2D(64, 7, strides=2, use_bias=use_bias, name="conv1_conv")(x)
@@ -67,7 +67,7 @@ def ResNet(
 
     if include_top:
         x = GlobalAveragePooling2D(name="avg_pool")(x)
-        x = predictions(x, classes, classifier_activation, weights, name=classifier)
+        x = predictions(x, classes, classifier_activation, weights, name=family.classifier)
     else:
         x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
     return Model(source_inputs(image, input_tensor), x, name=name)

@@ -16,16 +16,14 @@ from ..layers import (
 from .construction import (
     FAN_OUT,
     channel_axis,
-    image_channels,
     image_input,
-    is_image_shape,
     loads_weights,
     pool,
     predictions,
     source_inputs,
     squeeze_excite,
 )
-from .imagenet_utils import CLASSES, TORCH_MEAN, TORCH_STD, keep_pixels
+from .imagenet_utils import TORCH_MEAN, TORCH_STD, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import checked_by
 from .registry import Family, register_model
@@ -37,6 +35,7 @@ FAMILY = Family(
     own_preprocessing="torch",
     weights_licence="not stated",
     marker="stem_1_stem_conv_1",
+    weights_of_any_size=True,
     paper="https://arxiv.org/abs/2103.07579",
     citation=(
         "Bello, I., Fedus, W., Du, X., Cubuk, E. D., Srinivas, A., Lin, T.-Y., Shlens, J. and "
@@ -62,8 +61,7 @@ def _resnet_rs(
         weights_name, weights_size: the model whose published weights `"imagenet"` stands for, and
             the size of the images that they were trained on.
     """
-    _check_published(include_top, weights, classes, input_shape)
-    image = image_input(include_top, None, input_tensor, input_shape, pooling, classes, FAMILY)
+    image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
 
     x = image
     if include_preprocessing:
@@ -141,18 +139,6 @@ def _batch_norm(x, name):
     return BatchNormalization(axis=channel_axis(3), momentum=0.0, epsilon=1e-5, name=name)(x)
 
 
-def _check_published(include_top, weights, classes, input_shape):
-    """What published weights ask for; unlike other models', they take images of any size."""
-    if weights != "imagenet":
-        return
-    if include_top and classes != CLASSES:
-        raise ValueError(
-            f"classes must be {CLASSES} with published weights and include_top=True; got {classes}"
-        )
-    if is_image_shape(input_shape) and image_channels(input_shape) != 3:
-        raise ValueError(f"published weights take 3 channels; got input_shape={input_shape}")
-
-
 def _published_size(weights, sizes):
     """`weights` without the size that `"imagenet-i192"` names, and that size, or the largest."""
     allowed = {f"imagenet-i{size}": size for size in sizes}
@@ -197,11 +183,12 @@ def _model(depth, depths, params, md5s, dropout_rate=0.25, drop_connect_rate=0.1
         )
 
     constructor.__name__ = constructor.__qualname__ = f"ResNetRS{depth}"
-    sizes = ", ".join(f"`imagenet-i{size}`" for size in md5s)
+    sizes = " or ".join(f'`"imagenet-i{size}"`' for size in md5s)
     constructor.__doc__ = f"""ResNetRS{depth}: {sum(depths)} blocks with squeeze-and-excitation.
 
-    `weights` may also say which size of images they were trained on, for there are several of some
-    models: {sizes}. They take images of any size.
+    `weights` may also say how large the images were that they were trained on:
+    {sizes}.
+    `"imagenet"` stands for the largest of these. All of them take images of any size.
 
     Args:
         include_preprocessing: whether the model itself scales pixels in [0, 255] and normalises

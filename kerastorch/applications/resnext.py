@@ -25,6 +25,7 @@ FAMILY = Family(
         "for Deep Neural Networks. CVPR 2017."
     ),
     classifier="probs",
+    fixed_size=True,
 )
 
 
@@ -37,8 +38,6 @@ def _resnext(
         raise ValueError(
             "ResNeXt, as in keras-applications, takes the image data format 'channels_last' only"
         )
-    if not include_top and input_tensor is None and input_shape is None:
-        input_shape = (FAMILY.default_size, FAMILY.default_size, 3)
 
     def stack_fn(x):
         if None in image_size(x.shape[1:]):
@@ -65,7 +64,7 @@ def _resnext(
         classifier_activation=classifier_activation,
         name=name,
         weights_name=weights_name,
-        classifier="probs",
+        family=FAMILY,
     )
 
 
@@ -119,8 +118,7 @@ def ResNeXt50(
 ):  # fmt: skip
     """ResNeXt50: 16 residual blocks of 32 groups. It takes channels-last shapes only.
 
-    Its layers depend on the size of the images: without the classifier, too, `input_shape` defaults
-    to 224 x 224, and height and width may not be None.
+    Its layers depend on the size of the images.
     """
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
     return _resnext((3, 4, 6, 3), *shared, classifier_activation, name, "resnext50")
@@ -142,8 +140,7 @@ def ResNeXt101(
 ):  # fmt: skip
     """ResNeXt101: 33 residual blocks of 32 groups. It takes channels-last shapes only.
 
-    Its layers depend on the size of the images: without the classifier, too, `input_shape` defaults
-    to 224 x 224, and height and width may not be None.
+    Its layers depend on the size of the images.
     """
     shared = include_top, weights, input_tensor, input_shape, pooling, classes
     return _resnext((3, 4, 23, 3), *shared, classifier_activation, name, "resnext101")
