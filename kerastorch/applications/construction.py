@@ -19,13 +19,17 @@ from ..engine import Model, Symbol
 from ..layers import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
+    Dropout,
     GlobalAveragePooling2D,
     GlobalMaxPooling2D,
     Input,
     Multiply,
+    Normalization,
     Reshape,
+    ZeroPadding2D,
 )
-from .imagenet_utils import CLASSES
+from .imagenet_utils import CLASSES, TORCH_MEAN, TORCH_STD, correct_pad
 from .recognition import mark_application
 from .registry import get_record
 
@@ -127,6 +131,37 @@ def make_divisible(filters, divisor=8):
     return rounded + divisor if rounded < 0.9 * filters else rounded
 
 
+def imagenet_normalization(x, largest=1, axis=-1, name=None):
+    """Normalises RGB pixels in [0, `largest`] by ImageNet's mean and standard deviation."""
+    return Normalization(
+        axis=axis,
+        mean=[mean * largest for mean in TORCH_MEAN],
+        variance=[(deviation * largest) ** 2 for deviation in TORCH_STD],
+        name=name,
+    )(x)
+
+
+def padded_depthwise(
+    x, kernel_size, strides, name, pad_name, depthwise_initializer="glorot_uniform"
+):
+    """A depthwise convolution, padded for a stride of 2 by the size that is known now.
+
+    `pad_name` is that of the layer which then pads.
+    """
+    padding = "same"
+    if strides == 2:
+        x = ZeroPadding2D(correct_pad(x, kernel_size), name=pad_name)(x)
+        padding = "valid"
+    return DepthwiseConv2D(
+        kernel_size,
+        strides=strides,
+        padding=padding,
+        use_bias=False,
+        depthwise_initializer=depthwise_initializer,
+        name=name,
+    )(x)
+
+
 def pool(x, pooling, avg_name=None, max_name=None):
     """The end of a model without its top: global pooling, or the feature map itself."""
     if pooling == "avg":
@@ -154,6 +189,25 @@ def squeeze_excite(x, reduced, activation, kernel_initializer, name):
     y = Conv2D(reduced, 1, activation=activation, name=f"{name}reduce", **same)(y)
     y = Conv2D(channels, 1, activation="sigmoid", name=f"{name}expand", **same)(y)
     return Multiply(name=f"{name}excite")([x, y])
+
+
+def pooled_or_classified(
+    x, include_top, pooling, classes, classifier_activation, weights, dropout_rate=0,
+    name="predictions", kernel_initializer="glorot_uniform", bias_initializer="zeros",
+):  # fmt: skip
+    """The end of a model: its classifier on pooled features, or what `pooling` asks for.
+
+    Args:
+        dropout_rate: rate of the dropout in front of the classifier; 0 for none.
+        name, kernel_initializer, bias_initializer: of the classifier.
+    """
+    if not include_top:
+        return pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
+    x = GlobalAveragePooling2D(name="avg_pool")(x)
+    if dropout_rate > 0:
+        x = Dropout(dropout_rate, name="top_dropout")(x)
+    starts = kernel_initializer, bias_initializer
+    return predictions(x, classes, classifier_activation, weights, name, *starts)
 
 
 def predictions(

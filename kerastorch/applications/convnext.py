@@ -13,12 +13,18 @@ from ..layers import (
     GlobalAveragePooling2D,
     LayerNormalization,
     LayerScale,
-    Normalization,
     StochasticDepth,
 )
-from .construction import image_input, loads_weights, pool, predictions, source_inputs
-from .imagenet_utils import TORCH_MEAN, TORCH_STD, keep_pixels
+from .construction import (
+    image_input,
+    imagenet_normalization,
+    loads_weights,
+    pool,
+    predictions,
+    source_inputs,
+)
 from .imagenet_utils import decode_predictions as decode_predictions
+from .imagenet_utils import keep_pixels
 from .published import checked_by
 from .registry import Family, register_model
 
@@ -67,11 +73,7 @@ def ConvNeXt(
 
     x = image
     if include_preprocessing and x.shape[-1] == 3:
-        x = Normalization(
-            mean=[mean * 255 for mean in TORCH_MEAN],
-            variance=[(deviation * 255) ** 2 for deviation in TORCH_STD],
-            name=f"{name}_prestem_normalization",
-        )(x)
+        x = imagenet_normalization(x, largest=255, name=f"{name}_prestem_normalization")
 
     rates = iter(np.linspace(0.0, drop_path_rate, sum(depths)).tolist())
     for stage, (depth, channels) in enumerate(zip(depths, projection_dims, strict=True)):
@@ -121,10 +123,33 @@ def _layer_norm(name=None):
     return LayerNormalization(epsilon=1e-6, name=name)
 
 
+_DOCUMENTATION = """ConvNeXt{size}: {blocks} blocks, up to {channels} channels.
+
+Args:
+    include_preprocessing: whether the model itself normalises pixels in [0, 255]. Without it,
+        and for images with other channels than three, it takes pixels normalised by ImageNet's
+        mean and standard deviation.
+"""
+
+
 def _model(size, depths, projection_dims, size_mb, top1, params, hashes):
     """The constructor of the ConvNeXt of a size, entered in the registry."""
     own_name = f"convnext_{size.lower()}"
 
+    @register_model(
+        own_name,
+        FAMILY,
+        size_mb=size_mb,
+        top1=top1,
+        params=params,
+        weights=checked_by(f"convnext/{own_name}", tuple(f"sha256:{h}" for h in hashes)),
+        classifier=f"{own_name}_head_dense",
+        marker=f"{own_name}_stage_0_block_0_depthwise_conv",
+        keras_name=f"ConvNeXt{size}",
+        documentation=_DOCUMENTATION.format(
+            size=size, blocks=sum(depths), channels=projection_dims[-1]
+        ),
+    )
     def constructor(
         include_top=True, include_preprocessing=True, weights="imagenet", input_tensor=None,
         input_shape=None, pooling=None, classes=1000, classifier_activation="softmax",
@@ -145,24 +170,7 @@ def _model(size, depths, projection_dims, size_mb, top1, params, hashes):
             weights_name=own_name,
         )
 
-    constructor.__name__ = constructor.__qualname__ = f"ConvNeXt{size}"
-    constructor.__doc__ = f"""ConvNeXt{size}: {sum(depths)} blocks, up to {projection_dims[-1]} channels.
-
-    Args:
-        include_preprocessing: whether the model itself normalises pixels in [0, 255]. Without it,
-            and for images with other channels than three, it takes pixels normalised by ImageNet's
-            mean and standard deviation.
-    """  # noqa: E501
-    return register_model(
-        own_name,
-        FAMILY,
-        size_mb=size_mb,
-        top1=top1,
-        params=params,
-        weights=checked_by(f"convnext/{own_name}", tuple(f"sha256:{h}" for h in hashes)),
-        classifier=f"{own_name}_head_dense",
-        marker=f"{own_name}_stage_0_block_0_depthwise_conv",
-    )(constructor)
+    return constructor
 
 
 ConvNeXtTiny = _model(

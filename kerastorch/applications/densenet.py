@@ -8,12 +8,17 @@ from ..layers import (
     BatchNormalization,
     Concatenate,
     Conv2D,
-    GlobalAveragePooling2D,
     MaxPooling2D,
     ZeroPadding2D,
 )
 from . import imagenet_utils
-from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
+from .construction import (
+    channel_axis,
+    image_input,
+    loads_weights,
+    pooled_or_classified,
+    source_inputs,
+)
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import with_and_without_top
 from .registry import Family, register_model
@@ -63,11 +68,7 @@ def DenseNet(
     x = _dense_block(x, blocks[3], name="conv5")
     x = _batch_norm_relu(x, "bn", "relu")
 
-    if include_top:
-        x = GlobalAveragePooling2D(name="avg_pool")(x)
-        x = predictions(x, classes, classifier_activation, weights)
-    else:
-        x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
+    x = pooled_or_classified(x, include_top, pooling, classes, classifier_activation, weights)
     return Model(source_inputs(image, input_tensor), x, name=name)
 
 

@@ -10,9 +10,7 @@ from ..layers import (
     Add,
     BatchNormalization,
     Conv2D,
-    DepthwiseConv2D,
     Dropout,
-    GlobalAveragePooling2D,
     Normalization,
     Rescaling,
     ZeroPadding2D,
@@ -24,8 +22,8 @@ from .construction import (
     is_for_published_weights,
     loads_weights,
     make_divisible,
-    pool,
-    predictions,
+    padded_depthwise,
+    pooled_or_classified,
     source_inputs,
     squeeze_excite,
 )
@@ -129,16 +127,15 @@ def EfficientNet(
 
     x = convolution(x, width(1280), 1, "top_conv")
     x = batch_norm_activation(x, activation, "top_")
-    x = top(x, include_top, pooling, dropout_rate, classes, classifier_activation, weights)
+    end = include_top, pooling, classes, classifier_activation, weights
+    x = pooled_or_classified(x, *end, dropout_rate, kernel_initializer=CLASSIFIER_INITIALIZER)
     return Model(source_inputs(image, input_tensor), x, name=name)
 
 
 def _depthwise(x, kernel_size, strides, name):
-    """The depthwise convolution of a block, padded for a stride by the size that is known now."""
-    if strides != 2:
-        return depthwise_convolution(x, kernel_size, strides, "same", f"{name}dwconv")
-    x = ZeroPadding2D(correct_pad(x, kernel_size), name=f"{name}dwconv_pad")(x)
-    return depthwise_convolution(x, kernel_size, strides, "valid", f"{name}dwconv")
+    return padded_depthwise(
+        x, kernel_size, strides, f"{name}dwconv", f"{name}dwconv_pad", depthwise_initializer=FAN_OUT
+    )
 
 
 # What EfficientNetV2 is made of too.
@@ -190,17 +187,6 @@ def convolution(x, filters, kernel_size, name, strides=1, padding="same"):
     )(x)
 
 
-def depthwise_convolution(x, kernel_size, strides, padding, name):
-    return DepthwiseConv2D(
-        kernel_size,
-        strides=strides,
-        padding=padding,
-        use_bias=False,
-        depthwise_initializer=FAN_OUT,
-        name=name,
-    )(x)
-
-
 def batch_norm(x, name, momentum=0.99):
     return BatchNormalization(axis=channel_axis(last=3), momentum=momentum, name=name)(x)
 
@@ -223,26 +209,6 @@ def add_shortcut(x, shortcut, drop_rate, name):
     if drop_rate > 0:
         x = Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}drop")(x)
     return Add(name=f"{name}add")([x, shortcut])
-
-
-def top(
-    x, include_top, pooling, dropout_rate, classes, classifier_activation, weights,
-    bias_initializer="zeros",
-):  # fmt: skip
-    """The end of a model, with its classifier or without."""
-    if not include_top:
-        return pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
-    x = GlobalAveragePooling2D(name="avg_pool")(x)
-    if dropout_rate > 0:
-        x = Dropout(dropout_rate, name="top_dropout")(x)
-    return predictions(
-        x,
-        classes,
-        classifier_activation,
-        weights,
-        kernel_initializer=CLASSIFIER_INITIALIZER,
-        bias_initializer=bias_initializer,
-    )
 
 
 # The models

@@ -6,22 +6,29 @@ from dataclasses import replace
 
 from ..engine import Model
 from ..initializers import Constant
-from ..layers import Normalization, Rescaling
-from .construction import channel_axis, image_input, loads_weights, source_inputs
+from ..layers import DepthwiseConv2D, Rescaling
+from .construction import (
+    FAN_OUT,
+    channel_axis,
+    image_input,
+    imagenet_normalization,
+    loads_weights,
+    pooled_or_classified,
+    source_inputs,
+)
 from .efficientnet import (
+    CLASSIFIER_INITIALIZER,
     add_shortcut,
     batch_norm,
     batch_norm_activation,
     block_name,
     check_repeats,
     convolution,
-    depthwise_convolution,
     excite,
     inverted_residual,
-    top,
 )
-from .imagenet_utils import TORCH_MEAN, TORCH_STD, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
+from .imagenet_utils import keep_pixels
 from .published import with_and_without_top
 from .registry import Family, register_model
 
@@ -129,9 +136,8 @@ def EfficientNetV2(
     x = image
     if include_preprocessing and variant.startswith("b") and x.shape[channel_axis()] == 3:
         x = Rescaling(1.0 / 255)(x)
-        variance = [deviation**2 for deviation in TORCH_STD]
-        x = Normalization(axis=channel_axis(last=3), mean=list(TORCH_MEAN), variance=variance)(x)
-    elif include_preprocessing:
+        x = imagenet_normalization(x, axis=channel_axis(last=3))
+    elif include_preprocessing:  # as Keras has it, not by 127.5 as in other families
         x = Rescaling(1.0 / 128.0, offset=-1)(x)
 
     x = convolution(x, width(blocks_args[0]["input_filters"]), 3, "stem_conv", strides=2)
@@ -151,14 +157,15 @@ def EfficientNetV2(
 
     x = convolution(x, width(1280), 1, "top_conv")
     x = batch_norm_activation(x, activation, "top_", bn_momentum)
-    x = top(
+    x = pooled_or_classified(
         x,
         include_top,
         pooling,
-        dropout_rate,
         classes,
         classifier_activation,
         weights,
+        dropout_rate,
+        kernel_initializer=CLASSIFIER_INITIALIZER,
         bias_initializer=Constant(0.0),
     )
     return Model(source_inputs(image, input_tensor), x, name=name)
@@ -181,7 +188,14 @@ def _depthwise_block(
 
 
 def _depthwise(x, kernel_size, strides, name):
-    return depthwise_convolution(x, kernel_size, strides, "same", f"{name}dwconv2")
+    return DepthwiseConv2D(
+        kernel_size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=FAN_OUT,
+        name=f"{name}dwconv2",
+    )(x)
 
 
 def _whole_block(

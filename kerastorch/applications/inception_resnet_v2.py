@@ -4,8 +4,6 @@ from ..engine import Model
 from ..layers import (
     Activation,
     AveragePooling2D,
-    BatchNormalization,
-    Concatenate,
     Conv2D,
     CustomScaleLayer,
     GlobalAveragePooling2D,
@@ -14,6 +12,7 @@ from ..layers import (
 from . import imagenet_utils
 from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
 from .imagenet_utils import decode_predictions as decode_predictions
+from .inception_v3 import concatenate, conv, stem
 from .published import with_and_without_top
 from .registry import Family, register_model
 
@@ -52,52 +51,46 @@ def InceptionResNetV2(
     """InceptionResNetV2: 40 residual inception blocks at three sizes."""
     image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
 
-    x = _conv(image, 32, 3, strides=2, padding="valid")
-    x = _conv(x, 32, 3, padding="valid")
-    x = _conv(x, 64, 3)
-    x = MaxPooling2D(3, strides=2)(x)
-    x = _conv(x, 80, 1, padding="valid")
-    x = _conv(x, 192, 3, padding="valid")
-    x = MaxPooling2D(3, strides=2)(x)
+    x = stem(image)
 
     # 35 x 35 at the default size: inception-A
-    branch_0 = _conv(x, 96, 1)
-    branch_1 = _conv(x, 48, 1)
-    branch_1 = _conv(branch_1, 64, 5)
-    branch_2 = _conv(x, 64, 1)
-    branch_2 = _conv(branch_2, 96, 3)
-    branch_2 = _conv(branch_2, 96, 3)
+    branch_0 = conv(x, 96, 1)
+    branch_1 = conv(x, 48, 1)
+    branch_1 = conv(branch_1, 64, 5)
+    branch_2 = conv(x, 64, 1)
+    branch_2 = conv(branch_2, 96, 3)
+    branch_2 = conv(branch_2, 96, 3)
     branch_3 = AveragePooling2D(3, strides=1, padding="same")(x)
-    branch_3 = _conv(branch_3, 64, 1)
-    x = _concatenate([branch_0, branch_1, branch_2, branch_3], name="mixed_5b")
+    branch_3 = conv(branch_3, 64, 1)
+    x = concatenate([branch_0, branch_1, branch_2, branch_3], name="mixed_5b")
     for i in range(1, 11):
         x = _residual(x, _block35(x), scale=0.17, name=f"block35_{i}")
 
     # 17 x 17: reduction-A
-    branch_0 = _conv(x, 384, 3, strides=2, padding="valid")
-    branch_1 = _conv(x, 256, 1)
-    branch_1 = _conv(branch_1, 256, 3)
-    branch_1 = _conv(branch_1, 384, 3, strides=2, padding="valid")
+    branch_0 = conv(x, 384, 3, strides=2, padding="valid")
+    branch_1 = conv(x, 256, 1)
+    branch_1 = conv(branch_1, 256, 3)
+    branch_1 = conv(branch_1, 384, 3, strides=2, padding="valid")
     branch_2 = MaxPooling2D(3, strides=2)(x)
-    x = _concatenate([branch_0, branch_1, branch_2], name="mixed_6a")
+    x = concatenate([branch_0, branch_1, branch_2], name="mixed_6a")
     for i in range(1, 21):
         x = _residual(x, _block17(x), scale=0.1, name=f"block17_{i}")
 
     # 8 x 8: reduction-B
-    branch_0 = _conv(x, 256, 1)
-    branch_0 = _conv(branch_0, 384, 3, strides=2, padding="valid")
-    branch_1 = _conv(x, 256, 1)
-    branch_1 = _conv(branch_1, 288, 3, strides=2, padding="valid")
-    branch_2 = _conv(x, 256, 1)
-    branch_2 = _conv(branch_2, 288, 3)
-    branch_2 = _conv(branch_2, 320, 3, strides=2, padding="valid")
+    branch_0 = conv(x, 256, 1)
+    branch_0 = conv(branch_0, 384, 3, strides=2, padding="valid")
+    branch_1 = conv(x, 256, 1)
+    branch_1 = conv(branch_1, 288, 3, strides=2, padding="valid")
+    branch_2 = conv(x, 256, 1)
+    branch_2 = conv(branch_2, 288, 3)
+    branch_2 = conv(branch_2, 320, 3, strides=2, padding="valid")
     branch_3 = MaxPooling2D(3, strides=2)(x)
-    x = _concatenate([branch_0, branch_1, branch_2, branch_3], name="mixed_7a")
+    x = concatenate([branch_0, branch_1, branch_2, branch_3], name="mixed_7a")
     for i in range(1, 10):
         x = _residual(x, _block8(x), scale=0.2, name=f"block8_{i}")
     x = _residual(x, _block8(x), scale=1.0, name="block8_10", activation=None)
 
-    x = _conv(x, 1536, 1, name="conv_7b")
+    x = conv(x, 1536, 1, name="conv_7b")
 
     if include_top:
         x = GlobalAveragePooling2D(name="avg_pool")(x)
@@ -108,48 +101,37 @@ def InceptionResNetV2(
 
 
 def _block35(x):
-    branch_0 = _conv(x, 32, 1)
-    branch_1 = _conv(x, 32, 1)
-    branch_1 = _conv(branch_1, 32, 3)
-    branch_2 = _conv(x, 32, 1)
-    branch_2 = _conv(branch_2, 48, 3)
-    branch_2 = _conv(branch_2, 64, 3)
+    branch_0 = conv(x, 32, 1)
+    branch_1 = conv(x, 32, 1)
+    branch_1 = conv(branch_1, 32, 3)
+    branch_2 = conv(x, 32, 1)
+    branch_2 = conv(branch_2, 48, 3)
+    branch_2 = conv(branch_2, 64, 3)
     return [branch_0, branch_1, branch_2]
 
 
 def _block17(x):
-    branch_0 = _conv(x, 192, 1)
-    branch_1 = _conv(x, 128, 1)
-    branch_1 = _conv(branch_1, 160, (1, 7))
-    branch_1 = _conv(branch_1, 192, (7, 1))
+    branch_0 = conv(x, 192, 1)
+    branch_1 = conv(x, 128, 1)
+    branch_1 = conv(branch_1, 160, (1, 7))
+    branch_1 = conv(branch_1, 192, (7, 1))
     return [branch_0, branch_1]
 
 
 def _block8(x):
-    branch_0 = _conv(x, 192, 1)
-    branch_1 = _conv(x, 192, 1)
-    branch_1 = _conv(branch_1, 224, (1, 3))
-    branch_1 = _conv(branch_1, 256, (3, 1))
+    branch_0 = conv(x, 192, 1)
+    branch_1 = conv(x, 192, 1)
+    branch_1 = conv(branch_1, 224, (1, 3))
+    branch_1 = conv(branch_1, 256, (3, 1))
     return [branch_0, branch_1]
 
 
 def _residual(x, branches, scale, name, activation="relu"):
     """`x` plus `scale` times the branches, which a plain convolution brings to its channels."""
-    branches = _concatenate(branches, name=f"{name}_mixed")
+    branches = concatenate(branches, name=f"{name}_mixed")
     up = Conv2D(x.shape[channel_axis(last=3)], 1, padding="same", name=f"{name}_conv")(branches)
     x = CustomScaleLayer(scale)([x, up])
     return x if activation is None else Activation(activation, name=f"{name}_ac")(x)
-
-
-def _conv(x, filters, kernel_size, strides=1, padding="same", name=None):
-    bn_name, ac_name = (f"{name}_bn", f"{name}_ac") if name else (None, None)
-    x = Conv2D(filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name)(x)
-    x = BatchNormalization(axis=channel_axis(last=3), scale=False, name=bn_name)(x)
-    return Activation("relu", name=ac_name)(x)
-
-
-def _concatenate(branches, name):
-    return Concatenate(axis=channel_axis(last=3), name=name)(branches)
 
 
 def preprocess_input(x, data_format=None):

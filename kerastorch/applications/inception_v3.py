@@ -52,13 +52,7 @@ def InceptionV3(
     image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
 
     # Only what joins the branches of a block has a name; Keras numbers the other layers.
-    x = _conv(image, 32, 3, strides=2, padding="valid")
-    x = _conv(x, 32, 3, padding="valid")
-    x = _conv(x, 64, 3)
-    x = MaxPooling2D(3, strides=2)(x)
-    x = _conv(x, 80, 1, padding="valid")
-    x = _conv(x, 192, 3, padding="valid")
-    x = MaxPooling2D(3, strides=2)(x)
+    x = stem(image)
 
     # 35 x 35 at the default size
     x = _block35(x, pool_filters=32, name="mixed0")
@@ -86,85 +80,98 @@ def InceptionV3(
 
 
 def _block35(x, pool_filters, name):
-    branch1x1 = _conv(x, 64, 1)
+    branch1x1 = conv(x, 64, 1)
 
-    branch5x5 = _conv(x, 48, 1)
-    branch5x5 = _conv(branch5x5, 64, 5)
+    branch5x5 = conv(x, 48, 1)
+    branch5x5 = conv(branch5x5, 64, 5)
 
-    branch3x3 = _conv(x, 64, 1)
-    branch3x3 = _conv(branch3x3, 96, 3)
-    branch3x3 = _conv(branch3x3, 96, 3)
+    branch3x3 = conv(x, 64, 1)
+    branch3x3 = conv(branch3x3, 96, 3)
+    branch3x3 = conv(branch3x3, 96, 3)
 
-    return _concatenate([branch1x1, branch5x5, branch3x3, _pooled(x, pool_filters)], name)
+    return concatenate([branch1x1, branch5x5, branch3x3, _pooled(x, pool_filters)], name)
 
 
 def _reduction_to_17(x, name):
-    branch3x3 = _conv(x, 384, 3, strides=2, padding="valid")
+    branch3x3 = conv(x, 384, 3, strides=2, padding="valid")
 
-    branch3x3dbl = _conv(x, 64, 1)
-    branch3x3dbl = _conv(branch3x3dbl, 96, 3)
-    branch3x3dbl = _conv(branch3x3dbl, 96, 3, strides=2, padding="valid")
+    branch3x3dbl = conv(x, 64, 1)
+    branch3x3dbl = conv(branch3x3dbl, 96, 3)
+    branch3x3dbl = conv(branch3x3dbl, 96, 3, strides=2, padding="valid")
 
-    return _concatenate([branch3x3, branch3x3dbl, MaxPooling2D(3, strides=2)(x)], name)
+    return concatenate([branch3x3, branch3x3dbl, MaxPooling2D(3, strides=2)(x)], name)
 
 
 def _block17(x, filters, name):
-    branch1x1 = _conv(x, 192, 1)
+    branch1x1 = conv(x, 192, 1)
 
-    branch7x7 = _conv(x, filters, 1)
-    branch7x7 = _conv(branch7x7, filters, (1, 7))
-    branch7x7 = _conv(branch7x7, 192, (7, 1))
+    branch7x7 = conv(x, filters, 1)
+    branch7x7 = conv(branch7x7, filters, (1, 7))
+    branch7x7 = conv(branch7x7, 192, (7, 1))
 
-    branch7x7dbl = _conv(x, filters, 1)
-    branch7x7dbl = _conv(branch7x7dbl, filters, (7, 1))
-    branch7x7dbl = _conv(branch7x7dbl, filters, (1, 7))
-    branch7x7dbl = _conv(branch7x7dbl, filters, (7, 1))
-    branch7x7dbl = _conv(branch7x7dbl, 192, (1, 7))
+    branch7x7dbl = conv(x, filters, 1)
+    branch7x7dbl = conv(branch7x7dbl, filters, (7, 1))
+    branch7x7dbl = conv(branch7x7dbl, filters, (1, 7))
+    branch7x7dbl = conv(branch7x7dbl, filters, (7, 1))
+    branch7x7dbl = conv(branch7x7dbl, 192, (1, 7))
 
-    return _concatenate([branch1x1, branch7x7, branch7x7dbl, _pooled(x, 192)], name)
+    return concatenate([branch1x1, branch7x7, branch7x7dbl, _pooled(x, 192)], name)
 
 
 def _reduction_to_8(x, name):
-    branch3x3 = _conv(x, 192, 1)
-    branch3x3 = _conv(branch3x3, 320, 3, strides=2, padding="valid")
+    branch3x3 = conv(x, 192, 1)
+    branch3x3 = conv(branch3x3, 320, 3, strides=2, padding="valid")
 
-    branch7x7x3 = _conv(x, 192, 1)
-    branch7x7x3 = _conv(branch7x7x3, 192, (1, 7))
-    branch7x7x3 = _conv(branch7x7x3, 192, (7, 1))
-    branch7x7x3 = _conv(branch7x7x3, 192, 3, strides=2, padding="valid")
+    branch7x7x3 = conv(x, 192, 1)
+    branch7x7x3 = conv(branch7x7x3, 192, (1, 7))
+    branch7x7x3 = conv(branch7x7x3, 192, (7, 1))
+    branch7x7x3 = conv(branch7x7x3, 192, 3, strides=2, padding="valid")
 
-    return _concatenate([branch3x3, branch7x7x3, MaxPooling2D(3, strides=2)(x)], name)
+    return concatenate([branch3x3, branch7x7x3, MaxPooling2D(3, strides=2)(x)], name)
 
 
 def _block8(x, inner_name, name):
-    branch1x1 = _conv(x, 320, 1)
+    branch1x1 = conv(x, 320, 1)
 
-    branch3x3 = _conv(x, 384, 1)
-    branch3x3 = _concatenate(
-        [_conv(branch3x3, 384, (1, 3)), _conv(branch3x3, 384, (3, 1))], inner_name
+    branch3x3 = conv(x, 384, 1)
+    branch3x3 = concatenate(
+        [conv(branch3x3, 384, (1, 3)), conv(branch3x3, 384, (3, 1))], inner_name
     )
 
-    branch3x3dbl = _conv(x, 448, 1)
-    branch3x3dbl = _conv(branch3x3dbl, 384, 3)
-    branch3x3dbl = _concatenate(
-        [_conv(branch3x3dbl, 384, (1, 3)), _conv(branch3x3dbl, 384, (3, 1))]
-    )
+    branch3x3dbl = conv(x, 448, 1)
+    branch3x3dbl = conv(branch3x3dbl, 384, 3)
+    branch3x3dbl = concatenate([conv(branch3x3dbl, 384, (1, 3)), conv(branch3x3dbl, 384, (3, 1))])
 
-    return _concatenate([branch1x1, branch3x3, branch3x3dbl, _pooled(x, 192)], name)
+    return concatenate([branch1x1, branch3x3, branch3x3dbl, _pooled(x, 192)], name)
 
 
 def _pooled(x, filters):
     x = AveragePooling2D(3, strides=1, padding="same")(x)
-    return _conv(x, filters, 1)
+    return conv(x, filters, 1)
 
 
-def _conv(x, filters, kernel_size, strides=1, padding="same"):
-    x = Conv2D(filters, kernel_size, strides=strides, padding=padding, use_bias=False)(x)
-    x = BatchNormalization(axis=channel_axis(last=3), scale=False)(x)
-    return Activation("relu")(x)
+# What InceptionResNetV2 is made of too.
 
 
-def _concatenate(branches, name=None):
+def stem(x):
+    """Five convolutions, which bring 299 x 299 pixels to 35 x 35."""
+    x = conv(x, 32, 3, strides=2, padding="valid")
+    x = conv(x, 32, 3, padding="valid")
+    x = conv(x, 64, 3)
+    x = MaxPooling2D(3, strides=2)(x)
+    x = conv(x, 80, 1, padding="valid")
+    x = conv(x, 192, 3, padding="valid")
+    return MaxPooling2D(3, strides=2)(x)
+
+
+def conv(x, filters, kernel_size, strides=1, padding="same", name=None):
+    bn_name, ac_name = (f"{name}_bn", f"{name}_ac") if name else (None, None)
+    x = Conv2D(filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name)(x)
+    x = BatchNormalization(axis=channel_axis(last=3), scale=False, name=bn_name)(x)
+    return Activation("relu", name=ac_name)(x)
+
+
+def concatenate(branches, name=None):
     return Concatenate(axis=channel_axis(last=3), name=name)(branches)
 
 

@@ -7,10 +7,8 @@ from ..layers import (
     Add,
     BatchNormalization,
     Conv2D,
-    DepthwiseConv2D,
     GlobalAveragePooling2D,
     ReLU,
-    ZeroPadding2D,
 )
 from . import imagenet_utils
 from .construction import (
@@ -21,11 +19,11 @@ from .construction import (
     is_image_shape,
     loads_weights,
     make_divisible,
+    padded_depthwise,
     pool,
     predictions,
     source_inputs,
 )
-from .imagenet_utils import correct_pad
 from .imagenet_utils import decode_predictions as decode_predictions
 from .mobilenet import check_published, published_size, size_in_name
 from .published import for_widths_and_sizes
@@ -99,7 +97,7 @@ def MobileNetV2(
 
     filters = make_divisible(32 * alpha)
     x = Conv2D(filters, 3, strides=2, padding="same", use_bias=False, name="Conv1")(image)
-    x = _batch_norm(x, name="bn_Conv1")
+    x = batch_norm(x, name="bn_Conv1")
     x = ReLU(6.0, name="Conv1_relu")(x)
 
     block = 0
@@ -111,7 +109,7 @@ def MobileNetV2(
 
     filters = make_divisible(1280 * alpha) if alpha > 1.0 else 1280
     x = Conv2D(filters, 1, use_bias=False, name="Conv_1")(x)
-    x = _batch_norm(x, name="Conv_1_bn")
+    x = batch_norm(x, name="Conv_1_bn")
     x = ReLU(6.0, name="out_relu")(x)
 
     if include_top:
@@ -134,29 +132,21 @@ def _inverted_residual(x, expansion, filters, stride, block):
         x = Conv2D(expansion * channels, 1, padding="same", use_bias=False, name=f"{prefix}expand")(
             x
         )
-        x = _batch_norm(x, name=f"{prefix}expand_BN")
+        x = batch_norm(x, name=f"{prefix}expand_BN")
         x = ReLU(6.0, name=f"{prefix}expand_relu")(x)
 
-    if stride == 2:
-        x = ZeroPadding2D(correct_pad(x, 3), name=f"{prefix}pad")(x)
-    x = DepthwiseConv2D(
-        3,
-        strides=stride,
-        padding="same" if stride == 1 else "valid",
-        use_bias=False,
-        name=f"{prefix}depthwise",
-    )(x)
-    x = _batch_norm(x, name=f"{prefix}depthwise_BN")
+    x = padded_depthwise(x, 3, stride, f"{prefix}depthwise", f"{prefix}pad")
+    x = batch_norm(x, name=f"{prefix}depthwise_BN")
     x = ReLU(6.0, name=f"{prefix}depthwise_relu")(x)
 
     x = Conv2D(filters, 1, padding="same", use_bias=False, name=f"{prefix}project")(x)
-    x = _batch_norm(x, name=f"{prefix}project_BN")
+    x = batch_norm(x, name=f"{prefix}project_BN")
     if channels == filters and stride == 1:
         x = Add(name=f"{prefix}add")([shortcut, x])
     return x
 
 
-def _batch_norm(x, name):
+def batch_norm(x, name):
     return BatchNormalization(axis=channel_axis(), momentum=0.999, name=name)(x)
 
 

@@ -4,16 +4,13 @@ from ..engine import Model
 from ..layers import (
     Activation,
     Add,
-    BatchNormalization,
     Conv2D,
-    DepthwiseConv2D,
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
     Multiply,
     ReLU,
     Rescaling,
-    ZeroPadding2D,
 )
 from .construction import (
     channel_axis,
@@ -21,13 +18,14 @@ from .construction import (
     image_input,
     loads_weights,
     make_divisible,
+    padded_depthwise,
     pool,
     source_inputs,
 )
-from .imagenet_utils import correct_pad, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
+from .imagenet_utils import keep_pixels
 from .mobilenet import check_published
-from .mobilenet_v2 import check_width
+from .mobilenet_v2 import batch_norm, check_width
 from .published import PublishedWeights
 from .registry import Family, register_model
 
@@ -91,7 +89,7 @@ def _mobilenet_v3(
 
     x = Rescaling(1.0 / 127.5, offset=-1.0)(image) if include_preprocessing else image
     x = Conv2D(16, 3, strides=2, padding="same", use_bias=False, name="conv")(x)
-    x = activation(_batch_norm(x, "conv_bn"))
+    x = activation(batch_norm(x, "conv_bn"))
 
     for number, (expansion, filters, kernel, stride, excites, is_hard) in enumerate(blocks):
         x = _block(
@@ -107,7 +105,7 @@ def _mobilenet_v3(
 
     filters = make_divisible(6 * x.shape[channel_axis()])
     x = Conv2D(filters, 1, padding="same", use_bias=False, name="conv_1")(x)
-    x = activation(_batch_norm(x, "conv_1_bn"))
+    x = activation(batch_norm(x, "conv_1_bn"))
 
     if include_top:
         filters = make_divisible(last_filters * alpha) if alpha > 1.0 else last_filters
@@ -130,23 +128,16 @@ def _block(x, expansion, filters, kernel_size, stride, excites, activation, pref
     width = make_divisible(channels * expansion)
     if prefix != "expanded_conv_":
         x = Conv2D(width, 1, padding="same", use_bias=False, name=f"{prefix}expand")(x)
-        x = activation(_batch_norm(x, f"{prefix}expand_bn"))
+        x = activation(batch_norm(x, f"{prefix}expand_bn"))
 
-    if stride == 2:
-        x = ZeroPadding2D(correct_pad(x, kernel_size), name=f"{prefix}depthwise_pad")(x)
-    x = DepthwiseConv2D(
-        kernel_size,
-        strides=stride,
-        padding="same" if stride == 1 else "valid",
-        use_bias=False,
-        name=f"{prefix}depthwise",
-    )(x)
-    x = activation(_batch_norm(x, f"{prefix}depthwise_bn"))
+    name = f"{prefix}depthwise"
+    x = padded_depthwise(x, kernel_size, stride, name, pad_name=f"{name}_pad")
+    x = activation(batch_norm(x, f"{prefix}depthwise_bn"))
     if excites:
         x = _squeeze_excite(x, width, f"{prefix}squeeze_excite_")
 
     x = Conv2D(filters, 1, padding="same", use_bias=False, name=f"{prefix}project")(x)
-    x = _batch_norm(x, f"{prefix}project_bn")
+    x = batch_norm(x, f"{prefix}project_bn")
     if stride == 1 and channels == filters:
         x = Add(name=f"{prefix}add")([shortcut, x])
     return x
@@ -160,10 +151,6 @@ def _squeeze_excite(x, width, prefix):
     y = Conv2D(width, 1, padding="same", name=f"{prefix}conv_1")(y)
     y = ReLU(6.0)(y + 3.0) * (1.0 / 6.0)
     return Multiply(name=f"{prefix}mul")([x, y])
-
-
-def _batch_norm(x, name):
-    return BatchNormalization(axis=channel_axis(), momentum=0.999, name=name)(x)
 
 
 def _relu(x):

@@ -137,17 +137,23 @@ def register_model(
     module: str | None = None,
     classifier: str | None = None,
     marker: str | None = None,
+    keras_name: str | None = None,
+    documentation: str | None = None,
 ) -> Callable[[Callable], Callable]:
     """Enters the decorated constructor under `name` and completes its documentation.
 
     The arguments are those of `ModelRecord`; `module` defaults to the constructor's own, `size_mb`
-    to what the parameters take, `classifier` and `marker` to the family's.
+    to what the parameters take, `classifier` and `marker` to the family's. `keras_name` and
+    `documentation` become the name and docstring of a constructor that another function makes.
 
     Raises:
         ValueError: if another model has the name.
     """
 
     def register(constructor: Callable) -> Callable:
+        if keras_name is not None:
+            constructor.__name__ = constructor.__qualname__ = keras_name
+        constructor.__doc__ = documentation or constructor.__doc__
         record = ModelRecord(
             name=name,
             keras_name=constructor.__name__,

@@ -148,10 +148,29 @@ def _batch_norm(x, name):
     return BatchNormalization(axis=channel_axis(), momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
+_DOCUMENTATION = """RegNet{kind}: {blocks} residual blocks, up to {channels} channels.
+
+As in Keras the classifier gives logits, whatever `classifier_activation` says.
+
+Args:
+    model_name: the model's name, which those of its layers begin with.
+    include_preprocessing: whether the model itself scales pixels in [0, 255] to [0, 1].
+"""
+
+
 def _model(kind, depths, widths, group_width, params, hashes):
     """The constructor of the RegNet of a kind such as "X002", entered in the registry."""
     own_name = f"regnet{kind.lower()}"
 
+    @register_model(
+        f"regnet_{kind.lower()}",
+        FAMILY,
+        params=params,
+        weights=checked_by(f"regnet/{own_name}", tuple(f"sha256:{h}" for h in hashes)),
+        marker=f"{own_name}_stem_conv",
+        keras_name=f"RegNet{kind}",
+        documentation=_DOCUMENTATION.format(kind=kind, blocks=sum(depths), channels=widths[-1]),
+    )
     def constructor(
         model_name=own_name, include_top=True, include_preprocessing=True, weights="imagenet",
         input_tensor=None, input_shape=None, pooling=None, classes=1000,
@@ -174,22 +193,7 @@ def _model(kind, depths, widths, group_width, params, hashes):
             weights_name=own_name,
         )
 
-    constructor.__name__ = constructor.__qualname__ = f"RegNet{kind}"
-    constructor.__doc__ = f"""RegNet{kind}: {sum(depths)} residual blocks, up to {widths[-1]} channels.
-
-    As in Keras the classifier gives logits, whatever `classifier_activation` says.
-
-    Args:
-        model_name: the model's name, which those of its layers begin with.
-        include_preprocessing: whether the model itself scales pixels in [0, 255] to [0, 1].
-    """  # noqa: E501
-    return register_model(
-        f"regnet_{kind.lower()}",
-        FAMILY,
-        params=params,
-        marker=f"{own_name}_stem_conv",
-        weights=checked_by(f"regnet/{own_name}", tuple(f"sha256:{h}" for h in hashes)),
-    )(constructor)
+    return constructor
 
 
 RegNetX002 = _model(

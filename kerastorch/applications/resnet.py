@@ -8,12 +8,17 @@ from ..layers import (
     Add,
     BatchNormalization,
     Conv2D,
-    GlobalAveragePooling2D,
     MaxPooling2D,
     ZeroPadding2D,
 )
 from . import imagenet_utils
-from .construction import channel_axis, image_input, loads_weights, pool, predictions, source_inputs
+from .construction import (
+    channel_axis,
+    image_input,
+    loads_weights,
+    pooled_or_classified,
+    source_inputs,
+)
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import with_and_without_top
 from .registry import Family, OlderNetwork, register_model, register_older_network
@@ -65,38 +70,14 @@ def ResNet(
         x = batch_norm(x, name="post_bn")
         x = Activation("relu", name="post_relu")(x)
 
-    if include_top:
-        x = GlobalAveragePooling2D(name="avg_pool")(x)
-        x = predictions(x, classes, classifier_activation, weights, name=family.classifier)
-    else:
-        x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
+    end = include_top, pooling, classes, classifier_activation, weights
+    x = pooled_or_classified(x, *end, name=family.classifier)
     return Model(source_inputs(image, input_tensor), x, name=name)
 
 
 def batch_norm(x, name):
     """Batch normalisation with the epsilon of the ResNets."""
     return BatchNormalization(axis=channel_axis(last=3), epsilon=1.001e-5, name=name)(x)
-
-
-def stack_v1(depths):
-    """The `stack_fn` of a ResNet whose four stages, conv2 to conv5, have `depths` blocks."""
-
-    def stack_fn(x):
-        for stage, (depth, filters) in enumerate(zip(depths, (64, 128, 256, 512), strict=True), 2):
-            x = stack_residual_blocks_v1(
-                x, filters, depth, stride1=1 if stage == 2 else 2, name=f"conv{stage}"
-            )
-        return x
-
-    return stack_fn
-
-
-def stack_residual_blocks_v1(x, filters, blocks, stride1=2, name=None):
-    """One stage: `blocks` blocks of `4 * filters` channels; the first has stride `stride1`."""
-    x = residual_block_v1(x, filters, stride=stride1, name=f"{name}_block1")
-    for i in range(2, blocks + 1):
-        x = residual_block_v1(x, filters, conv_shortcut=False, name=f"{name}_block{i}")
-    return x
 
 
 def residual_block_v1(x, filters, kernel_size=3, stride=1, conv_shortcut=True, name=None):
@@ -119,6 +100,22 @@ def residual_block_v1(x, filters, kernel_size=3, stride=1, conv_shortcut=True, n
 
     x = Add(name=f"{name}_add")([shortcut, x])
     return Activation("relu", name=f"{name}_out")(x)
+
+
+def stack_v1(depths, widths=(64, 128, 256, 512), block=residual_block_v1):
+    """The `stack_fn` of a ResNet whose four stages, conv2 to conv5, have `depths` blocks.
+
+    The filters of the blocks are `widths`; the first of each stage has a convolution as shortcut.
+    """
+
+    def stack_fn(x):
+        for stage, (depth, filters) in enumerate(zip(depths, widths, strict=True), 2):
+            x = block(x, filters, stride=1 if stage == 2 else 2, name=f"conv{stage}_block1")
+            for i in range(2, depth + 1):
+                x = block(x, filters, conv_shortcut=False, name=f"conv{stage}_block{i}")
+        return x
+
+    return stack_fn
 
 
 @register_model(

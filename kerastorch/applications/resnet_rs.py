@@ -1,5 +1,7 @@
 """ResNet-RS: ResNets with squeeze-and-excitation, trained and scaled anew (Bello et al., 2021)."""
 
+from itertools import chain
+
 from ..engine import Model
 from ..layers import (
     Activation,
@@ -8,8 +10,6 @@ from ..layers import (
     BatchNormalization,
     Conv2D,
     Dropout,
-    GlobalAveragePooling2D,
-    Normalization,
     Rescaling,
     ZeroPadding2D,
 )
@@ -17,14 +17,14 @@ from .construction import (
     FAN_OUT,
     channel_axis,
     image_input,
+    imagenet_normalization,
     loads_weights,
-    pool,
-    predictions,
+    pooled_or_classified,
     source_inputs,
     squeeze_excite,
 )
-from .imagenet_utils import TORCH_MEAN, TORCH_STD, keep_pixels
 from .imagenet_utils import decode_predictions as decode_predictions
+from .imagenet_utils import keep_pixels
 from .published import checked_by
 from .registry import Family, register_model
 
@@ -67,8 +67,7 @@ def _resnet_rs(
     if include_preprocessing:
         x = Rescaling(1 / 255)(x)
         if x.shape[channel_axis()] == 3:
-            variance = [deviation**2 for deviation in TORCH_STD]
-            x = Normalization(axis=channel_axis(3), mean=[*TORCH_MEAN], variance=variance)(x)
+            x = imagenet_normalization(x, axis=channel_axis(3))
 
     for i, (filters, stride) in enumerate(((32, 2), (32, 1), (64, 1), (64, 2)), 1):
         x = _conv(x, filters, 3, stride, name=f"stem_1_stem_conv_{i}")
@@ -81,12 +80,8 @@ def _resnet_rs(
             stride = 2 if stage > 2 and i == 0 else 1
             x = _block(x, filters, stride, i == 0, drop_rate, f"BlockGroup{stage}__block_{i}_")
 
-    if include_top:
-        x = GlobalAveragePooling2D(name="avg_pool")(x)
-        x = Dropout(dropout_rate, name="top_dropout")(x)
-        x = predictions(x, classes, classifier_activation, weights)
-    else:
-        x = pool(x, pooling, avg_name="avg_pool", max_name="max_pool")
+    end = include_top, pooling, classes, classifier_activation, weights
+    x = pooled_or_classified(x, *end, dropout_rate)
     return Model(source_inputs(image, input_tensor), x, name=name)
 
 
@@ -152,6 +147,19 @@ def _published_size(weights, sizes):
     return weights, max(sizes)
 
 
+_DOCUMENTATION = """ResNetRS{depth}: {blocks} blocks with squeeze-and-excitation.
+
+`weights` may also say how large the images were that they were trained on:
+{sizes}.
+`"imagenet"` stands for the largest of these. All of them take images of any size.
+
+Args:
+    include_preprocessing: whether the model itself scales pixels in [0, 255] and normalises
+        those of three channels. Without it, it takes pixels normalised by ImageNet's mean and
+        standard deviation.
+"""
+
+
 def _model(depth, depths, params, md5s, dropout_rate=0.25, drop_connect_rate=0.1):
     """The constructor of the ResNet-RS of a depth, entered in the registry.
 
@@ -160,6 +168,25 @@ def _model(depth, depths, params, md5s, dropout_rate=0.25, drop_connect_rate=0.1
     """
     own_name = f"resnet_rs{depth}"
 
+    files = (
+        checked_by(
+            f"resnet_rs/resnet-rs-{depth}-i{size}", tuple(f"md5:{md5}" for md5 in both), size
+        )
+        for size, both in md5s.items()
+    )
+
+    @register_model(
+        own_name,
+        FAMILY,
+        params=params,
+        weights=tuple(chain.from_iterable(files)),
+        keras_name=f"ResNetRS{depth}",
+        documentation=_DOCUMENTATION.format(
+            depth=depth,
+            blocks=sum(depths),
+            sizes=" or ".join(f'`"imagenet-i{size}"`' for size in md5s),
+        ),
+    )
     def constructor(
         include_top=True, weights="imagenet", classes=1000, input_shape=None, input_tensor=None,
         pooling=None, classifier_activation="softmax", include_preprocessing=True,
@@ -182,31 +209,7 @@ def _model(depth, depths, params, md5s, dropout_rate=0.25, drop_connect_rate=0.1
             weights_size=weights_size,
         )
 
-    constructor.__name__ = constructor.__qualname__ = f"ResNetRS{depth}"
-    sizes = " or ".join(f'`"imagenet-i{size}"`' for size in md5s)
-    constructor.__doc__ = f"""ResNetRS{depth}: {sum(depths)} blocks with squeeze-and-excitation.
-
-    `weights` may also say how large the images were that they were trained on:
-    {sizes}.
-    `"imagenet"` stands for the largest of these. All of them take images of any size.
-
-    Args:
-        include_preprocessing: whether the model itself scales pixels in [0, 255] and normalises
-            those of three channels. Without it, it takes pixels normalised by ImageNet's mean and
-            standard deviation.
-    """
-    return register_model(
-        own_name,
-        FAMILY,
-        params=params,
-        weights=tuple(
-            file
-            for size, both in md5s.items()
-            for file in checked_by(
-                f"resnet_rs/resnet-rs-{depth}-i{size}", tuple(f"md5:{md5}" for md5 in both), size
-            )
-        ),
-    )(constructor)
+    return constructor
 
 
 ResNetRS50 = _model(

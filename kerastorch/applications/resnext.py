@@ -12,7 +12,7 @@ from .construction import image_size
 from .imagenet_utils import decode_predictions as decode_predictions
 from .published import with_and_without_top
 from .registry import Family, register_model
-from .resnet import ResNet, batch_norm
+from .resnet import ResNet, batch_norm, stack_v1
 
 FAMILY = Family(
     default_size=224,
@@ -38,21 +38,8 @@ def _resnext(
         raise ValueError(
             "ResNeXt, as in keras-applications, takes the image data format 'channels_last' only"
         )
-
-    def stack_fn(x):
-        if None in image_size(x.shape[1:]):
-            raise ValueError("ResNeXt, as in keras-applications, takes images of a size it knows")
-        for stage, (depth, filters) in enumerate(
-            zip(depths, (128, 256, 512, 1024), strict=True), 2
-        ):
-            stride = 1 if stage == 2 else 2
-            x = _block(x, filters, stride, True, f"conv{stage}_block1")
-            for i in range(2, depth + 1):
-                x = _block(x, filters, 1, False, f"conv{stage}_block{i}")
-        return x
-
     return ResNet(
-        stack_fn,
+        stack_v1(depths, (128, 256, 512, 1024), _block),
         preact=False,
         use_bias=False,
         include_top=include_top,
@@ -68,7 +55,7 @@ def _resnext(
     )
 
 
-def _block(x, filters, stride, conv_shortcut, name, groups=32):
+def _block(x, filters, stride=1, conv_shortcut=True, name=None, groups=32):
     """A bottleneck block whose middle convolution is in groups.
 
     The grouped convolution is one of each channel by itself, once for each output of its group,
@@ -89,6 +76,8 @@ def _block(x, filters, stride, conv_shortcut, name, groups=32):
         3, strides=stride, depth_multiplier=width, use_bias=False, name=f"{name}_2_conv"
     )(x)
     size = image_size(x.shape[1:])
+    if None in size:
+        raise ValueError("ResNeXt, as in keras-applications, takes images of a size it knows")
     x = Reshape((*size, groups, width, width))(x)
     x = Sum(axis=4, name=f"{name}_2_reduce")(x)
     x = Reshape((*size, filters))(x)
