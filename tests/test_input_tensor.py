@@ -24,6 +24,12 @@ def test_behind_a_convolution(oracle, tmp_path, name):
     parity.assert_layers_agree(model, oracle, parity.random_arrays(model.inputs, 2))
 
 
+def test_its_size_is_checked_as_in_keras():
+    image = kerastorch.Input((20, 20, 3))
+    with pytest.raises(ValueError, match="at least 32 x 32"):
+        kerastorch.applications.MobileNetV3Small(weights=None, input_tensor=image)
+
+
 @pytest.mark.parametrize("name", ["VGG16", "MobileNetV2"])
 def test_weights_go_to_the_backbone(oracle, tmp_path, name):
     """Weights of the bare architecture, as they are published, fill what follows the tensor."""

@@ -62,7 +62,7 @@ def _path(alpha, size):
 
 def _variant(include_top, alpha, input_shape, input_tensor, **others):
     """The width and size of the published file that the arguments ask for."""
-    shape = input_shape or (_shape_of(input_tensor) if include_top else None)
+    shape = input_shape or (shape_of(input_tensor) if include_top else None)
     return {"alpha": alpha, "size": published_size(shape, PUBLISHED_SIZES)}
 
 
@@ -88,7 +88,7 @@ def MobileNetV2(
             at least 1280. Weights are published for 0.35, 0.5, 0.75, 1, 1.3 and 1.4.
     """
     check_width(input_tensor, input_shape)
-    known_shape = input_shape or _shape_of(input_tensor)
+    known_shape = input_shape or shape_of(input_tensor)
     family = replace(FAMILY, default_size=published_size(known_shape, PUBLISHED_SIZES))
     image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, family)
     shape = image_shape(include_top, weights, input_shape, family)
@@ -150,13 +150,14 @@ def batch_norm(x, name):
     return BatchNormalization(axis=channel_axis(), momentum=0.999, name=name)(x)
 
 
-def _shape_of(input_tensor):
+def shape_of(input_tensor):
+    """The shape of one image of `input_tensor`; None where it is no Symbol."""
     return input_tensor.shape[1:] if isinstance(input_tensor, Symbol) else None
 
 
 def check_width(input_tensor, input_shape):
     """Raises `ValueError` if the two are given and differ in width."""
-    shapes = _shape_of(input_tensor), input_shape
+    shapes = shape_of(input_tensor), input_shape
     if all(map(is_image_shape, shapes)) and len({image_size(shape)[1] for shape in shapes}) > 1:
         raise ValueError(
             f"input_shape={input_shape} and input_tensor differ in width; "

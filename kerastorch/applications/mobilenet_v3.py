@@ -25,7 +25,7 @@ from .construction import (
 from .imagenet_utils import decode_predictions as decode_predictions
 from .imagenet_utils import keep_pixels
 from .mobilenet import check_published
-from .mobilenet_v2 import batch_norm, check_width
+from .mobilenet_v2 import batch_norm, check_width, shape_of
 from .published import PublishedWeights
 from .registry import Family, register_model
 
@@ -82,7 +82,8 @@ def _mobilenet_v3(
 ):  # fmt: skip
     """The network of `blocks`, whose last convolution but the classifier has `last_filters`."""
     check_width(input_tensor, input_shape)
-    image = image_input(include_top, weights, input_tensor, input_shape, pooling, classes, FAMILY)
+    shape = input_shape or shape_of(input_tensor)  # Keras checks either
+    image = image_input(include_top, weights, input_tensor, shape, pooling, classes, FAMILY)
     if weights == "imagenet":
         check_published("alpha", alpha, (1.0,) if minimalistic else (0.75, 1.0))
     activation = _relu if minimalistic else _hard_swish
