@@ -214,214 +214,177 @@ def add_shortcut(x, shortcut, drop_rate, name):
 # The models
 
 
-def _published(variant, md5, md5_without_top):
-    files = with_and_without_top(f"efficientnet{variant}", md5, md5_without_top)
-    return tuple(replace(file, address=ADDRESS) for file in files)
-
-
-def _scaled(
-    width_coefficient, depth_coefficient, default_size, dropout_rate, include_top, weights,
-    input_tensor, input_shape, pooling, classes, classifier_activation, name, weights_name,
+def _model(
+    size, width_coefficient, depth_coefficient, default_size, dropout_rate, blocks, size_mb, top1,
+    top5, params, depth, md5, md5_without_top,
 ):  # fmt: skip
-    return EfficientNet(
-        width_coefficient,
-        depth_coefficient,
-        default_size,
-        dropout_rate,
-        name=name,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        weights_name=weights_name,
+    """The constructor of the EfficientNet of a size such as "B0", entered in the registry.
+
+    The arguments that are not listed are those of `EfficientNet` and of `ModelRecord`.
+
+    Args:
+        blocks: what it has of them, in words.
+        md5, md5_without_top: of the published files with and without the classifier.
+    """
+    variant = size.lower()
+    own_name = f"efficientnet_{variant}"
+    files = with_and_without_top(f"efficientnet{variant}", md5, md5_without_top)
+
+    @register_model(
+        own_name,
+        replace(FAMILY, default_size=default_size),
+        size_mb=size_mb,
+        top1=top1,
+        top5=top5,
+        params=params,
+        depth=depth,
+        weights=tuple(replace(file, address=ADDRESS) for file in files),
+        keras_name=f"EfficientNet{size}",
+        documentation=f"EfficientNet{size}: {blocks}.",
     )
+    def constructor(
+        include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+        classes=1000, classifier_activation="softmax", name=f"efficientnet{variant}",
+    ):  # fmt: skip
+        return EfficientNet(
+            width_coefficient,
+            depth_coefficient,
+            default_size,
+            dropout_rate,
+            name=name,
+            include_top=include_top,
+            weights=weights,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            weights_name=own_name,
+        )
+
+    return constructor
 
 
-@register_model(
-    "efficientnet_b0",
-    FAMILY,
+EfficientNetB0 = _model(
+    "B0",
+    width_coefficient=1.0,
+    depth_coefficient=1.0,
+    default_size=224,
+    dropout_rate=0.2,
+    blocks="16 inverted residual blocks",
     size_mb=29,
     top1=0.771,
     top5=0.933,
     params=5_330_571,
     depth=132,
-    weights=_published(
-        "b0",
-        md5="902e53a9f72be733fc0bcb005b3ebbac",
-        md5_without_top="50bc09e76180e00e4465e1a485ddc09d",
-    ),
+    md5="902e53a9f72be733fc0bcb005b3ebbac",
+    md5_without_top="50bc09e76180e00e4465e1a485ddc09d",
 )
-def EfficientNetB0(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb0",
-):  # fmt: skip
-    """EfficientNetB0: 16 inverted residual blocks."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.0, 1.0, 224, 0.2, *shared, classifier_activation, name, "efficientnet_b0")
-
-
-@register_model(
-    "efficientnet_b1",
-    replace(FAMILY, default_size=240),
+EfficientNetB1 = _model(
+    "B1",
+    width_coefficient=1.0,
+    depth_coefficient=1.1,
+    default_size=240,
+    dropout_rate=0.2,
+    blocks="23 inverted residual blocks",
     size_mb=31,
     top1=0.791,
     top5=0.944,
     params=7_856_239,
     depth=186,
-    weights=_published(
-        "b1",
-        md5="1d254153d4ab51201f1646940f018540",
-        md5_without_top="74c4e6b3e1f6a1eea24c589628592432",
-    ),
+    md5="1d254153d4ab51201f1646940f018540",
+    md5_without_top="74c4e6b3e1f6a1eea24c589628592432",
 )
-def EfficientNetB1(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb1",
-):  # fmt: skip
-    """EfficientNetB1: 23 inverted residual blocks."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.0, 1.1, 240, 0.2, *shared, classifier_activation, name, "efficientnet_b1")
-
-
-@register_model(
-    "efficientnet_b2",
-    replace(FAMILY, default_size=260),
+EfficientNetB2 = _model(
+    "B2",
+    width_coefficient=1.1,
+    depth_coefficient=1.2,
+    default_size=260,
+    dropout_rate=0.3,
+    blocks="23 inverted residual blocks, 1.1 times as wide as those of B0",
     size_mb=36,
     top1=0.801,
     top5=0.949,
     params=9_177_569,
     depth=186,
-    weights=_published(
-        "b2",
-        md5="b15cce36ff4dcbd00b6dd88e7857a6ad",
-        md5_without_top="111f8e2ac8aa800a7a99e3239f7bfb39",
-    ),
+    md5="b15cce36ff4dcbd00b6dd88e7857a6ad",
+    md5_without_top="111f8e2ac8aa800a7a99e3239f7bfb39",
 )
-def EfficientNetB2(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb2",
-):  # fmt: skip
-    """EfficientNetB2: 23 inverted residual blocks, 1.1 times as wide as those of B0."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.1, 1.2, 260, 0.3, *shared, classifier_activation, name, "efficientnet_b2")
-
-
-@register_model(
-    "efficientnet_b3",
-    replace(FAMILY, default_size=300),
+EfficientNetB3 = _model(
+    "B3",
+    width_coefficient=1.2,
+    depth_coefficient=1.4,
+    default_size=300,
+    dropout_rate=0.3,
+    blocks="26 inverted residual blocks, 1.2 times as wide as those of B0",
     size_mb=48,
     top1=0.816,
     top5=0.957,
     params=12_320_535,
     depth=210,
-    weights=_published(
-        "b3",
-        md5="ffd1fdc53d0ce67064dc6a9c7960ede0",
-        md5_without_top="af6d107764bb5b1abb91932881670226",
-    ),
+    md5="ffd1fdc53d0ce67064dc6a9c7960ede0",
+    md5_without_top="af6d107764bb5b1abb91932881670226",
 )
-def EfficientNetB3(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb3",
-):  # fmt: skip
-    """EfficientNetB3: 26 inverted residual blocks, 1.2 times as wide as those of B0."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.2, 1.4, 300, 0.3, *shared, classifier_activation, name, "efficientnet_b3")
-
-
-@register_model(
-    "efficientnet_b4",
-    replace(FAMILY, default_size=380),
+EfficientNetB4 = _model(
+    "B4",
+    width_coefficient=1.4,
+    depth_coefficient=1.8,
+    default_size=380,
+    dropout_rate=0.4,
+    blocks="32 inverted residual blocks, 1.4 times as wide as those of B0",
     size_mb=75,
     top1=0.829,
     top5=0.964,
     params=19_466_823,
     depth=258,
-    weights=_published(
-        "b4",
-        md5="18c95ad55216b8f92d7e70b3a046e2fc",
-        md5_without_top="ebc24e6d6c33eaebbd558eafbeedf1ba",
-    ),
+    md5="18c95ad55216b8f92d7e70b3a046e2fc",
+    md5_without_top="ebc24e6d6c33eaebbd558eafbeedf1ba",
 )
-def EfficientNetB4(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb4",
-):  # fmt: skip
-    """EfficientNetB4: 32 inverted residual blocks, 1.4 times as wide as those of B0."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.4, 1.8, 380, 0.4, *shared, classifier_activation, name, "efficientnet_b4")
-
-
-@register_model(
-    "efficientnet_b5",
-    replace(FAMILY, default_size=456),
+EfficientNetB5 = _model(
+    "B5",
+    width_coefficient=1.6,
+    depth_coefficient=2.2,
+    default_size=456,
+    dropout_rate=0.4,
+    blocks="39 inverted residual blocks, 1.6 times as wide as those of B0",
     size_mb=118,
     top1=0.836,
     top5=0.967,
     params=30_562_527,
     depth=312,
-    weights=_published(
-        "b5",
-        md5="ace28f2a6363774853a83a0b21b9421a",
-        md5_without_top="38879255a25d3c92d5e44e04ae6cec6f",
-    ),
+    md5="ace28f2a6363774853a83a0b21b9421a",
+    md5_without_top="38879255a25d3c92d5e44e04ae6cec6f",
 )
-def EfficientNetB5(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb5",
-):  # fmt: skip
-    """EfficientNetB5: 39 inverted residual blocks, 1.6 times as wide as those of B0."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.6, 2.2, 456, 0.4, *shared, classifier_activation, name, "efficientnet_b5")
-
-
-@register_model(
-    "efficientnet_b6",
-    replace(FAMILY, default_size=528),
+EfficientNetB6 = _model(
+    "B6",
+    width_coefficient=1.8,
+    depth_coefficient=2.6,
+    default_size=528,
+    dropout_rate=0.5,
+    blocks="45 inverted residual blocks, 1.8 times as wide as those of B0",
     size_mb=166,
     top1=0.840,
     top5=0.968,
     params=43_265_143,
     depth=360,
-    weights=_published(
-        "b6",
-        md5="165f6e37dce68623721b423839de8be5",
-        md5_without_top="9ecce42647a20130c1f39a5d4cb75743",
-    ),
+    md5="165f6e37dce68623721b423839de8be5",
+    md5_without_top="9ecce42647a20130c1f39a5d4cb75743",
 )
-def EfficientNetB6(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb6",
-):  # fmt: skip
-    """EfficientNetB6: 45 inverted residual blocks, 1.8 times as wide as those of B0."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(1.8, 2.6, 528, 0.5, *shared, classifier_activation, name, "efficientnet_b6")
-
-
-@register_model(
-    "efficientnet_b7",
-    replace(FAMILY, default_size=600),
+EfficientNetB7 = _model(
+    "B7",
+    width_coefficient=2.0,
+    depth_coefficient=3.1,
+    default_size=600,
+    dropout_rate=0.5,
+    blocks="55 inverted residual blocks, twice as wide as those of B0",
     size_mb=256,
     top1=0.843,
     top5=0.970,
     params=66_658_687,
     depth=438,
-    weights=_published(
-        "b7",
-        md5="8c03f828fec3ef71311cd463b6759d99",
-        md5_without_top="cbcfe4450ddf6f3ad90b1b398090fe4a",
-    ),
+    md5="8c03f828fec3ef71311cd463b6759d99",
+    md5_without_top="cbcfe4450ddf6f3ad90b1b398090fe4a",
 )
-def EfficientNetB7(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", name="efficientnetb7",
-):  # fmt: skip
-    """EfficientNetB7: 55 inverted residual blocks, twice as wide as those of B0."""
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    return _scaled(2.0, 3.1, 600, 0.5, *shared, classifier_activation, name, "efficientnet_b7")
 
 
 preprocess_input = keep_pixels

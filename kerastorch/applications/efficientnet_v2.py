@@ -137,7 +137,7 @@ def EfficientNetV2(
     if include_preprocessing and variant.startswith("b") and x.shape[channel_axis()] == 3:
         x = Rescaling(1.0 / 255)(x)
         x = imagenet_normalization(x, axis=channel_axis(last=3))
-    elif include_preprocessing:  # as Keras has it, not by 127.5 as in other families
+    elif include_preprocessing:  # by 128, as in Keras, not by 127.5 as other families
         x = Rescaling(1.0 / 128.0, offset=-1)(x)
 
     x = convolution(x, width(blocks_args[0]["input_filters"]), 3, "stem_conv", strides=2)
@@ -224,229 +224,156 @@ def _whole_block(
 
 # The models
 
+_DOCUMENTATION = """EfficientNetV2{size}: {blocks}.
 
-def _scaled(
-    width_coefficient, depth_coefficient, default_size, include_top, weights, input_tensor,
-    input_shape, pooling, classes, classifier_activation, include_preprocessing, name, weights_name,
+Args:
+    include_preprocessing: whether the model takes pixels in [0, 255] and prepares them. {otherwise}
+"""
+_OTHERWISE = {
+    SCALED.own_preprocessing: """If not,
+        they are prepared as for DenseNet (mode "torch").""",
+    LARGE.own_preprocessing: """Its own
+        layer scales them as x / 128 - 1, as Keras's does; if not, they are in [-1, 1].""",
+}
+
+
+def _model(
+    size, family, blocks, size_mb, top1, top5, params, md5, md5_without_top,
+    width_coefficient=1.0, depth_coefficient=1.0,
 ):  # fmt: skip
-    return EfficientNetV2(
-        width_coefficient,
-        depth_coefficient,
-        default_size,
-        name=name,
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        include_preprocessing=include_preprocessing,
-        weights_name=weights_name,
+    """The constructor of the EfficientNetV2 of a size such as "B0", entered in the registry.
+
+    The arguments that are not listed are those of `EfficientNetV2` and of `ModelRecord`.
+
+    Args:
+        family: `SCALED` or `LARGE`, with its size of images.
+        blocks: what it has of them, in words.
+        md5, md5_without_top: of the published files with and without the classifier.
+    """
+    variant = size.lower()
+    own_name = f"efficientnet_v2_{variant}"
+    path = f"efficientnet_v2/efficientnetv2-{variant}"
+
+    @register_model(
+        own_name,
+        family,
+        size_mb=size_mb,
+        top1=top1,
+        top5=top5,
+        params=params,
+        weights=with_and_without_top(path, md5, md5_without_top),
+        keras_name=f"EfficientNetV2{size}",
+        documentation=_DOCUMENTATION.format(
+            size=size, blocks=blocks, otherwise=_OTHERWISE[family.own_preprocessing]
+        ),
     )
+    def constructor(
+        include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
+        classes=1000, classifier_activation="softmax", include_preprocessing=True,
+        name=f"efficientnetv2-{variant}",
+    ):  # fmt: skip
+        return EfficientNetV2(
+            width_coefficient,
+            depth_coefficient,
+            family.default_size,
+            name=name,
+            include_top=include_top,
+            weights=weights,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            include_preprocessing=include_preprocessing,
+            weights_name=own_name,
+        )
+
+    return constructor
 
 
-@register_model(
-    "efficientnet_v2_b0",
+EfficientNetV2B0 = _model(
+    "B0",
     SCALED,
+    blocks="5 blocks of whole convolutions and 16 of depthwise ones",
     size_mb=29,
     top1=0.787,
     top5=0.943,
     params=7_200_312,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-b0",
-        md5="21ecbf6da12460d5c40bb2f29ceb2188",
-        md5_without_top="893217f2bb855e2983157299931e43ff",
-    ),
+    md5="21ecbf6da12460d5c40bb2f29ceb2188",
+    md5_without_top="893217f2bb855e2983157299931e43ff",
 )
-def EfficientNetV2B0(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-b0",
-):  # fmt: skip
-    """EfficientNetV2B0: 5 blocks of whole convolutions and 16 of depthwise ones.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and prepares them; if
-            not, they are prepared as for DenseNet (mode "torch").
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.0, 1.0, 224, *shared, *ends, "efficientnet_v2_b0")
-
-
-@register_model(
-    "efficientnet_v2_b1",
+EfficientNetV2B1 = _model(
+    "B1",
     replace(SCALED, default_size=240),
+    width_coefficient=1.0,
+    depth_coefficient=1.1,
+    blocks="8 blocks of whole convolutions and 19 of depthwise ones",
     size_mb=34,
     top1=0.798,
     top5=0.950,
     params=8_212_124,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-b1",
-        md5="069f0534ff22adf035c89e2d9547a9dc",
-        md5_without_top="0e80663031ca32d657f9caa404b6ec37",
-    ),
+    md5="069f0534ff22adf035c89e2d9547a9dc",
+    md5_without_top="0e80663031ca32d657f9caa404b6ec37",
 )
-def EfficientNetV2B1(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-b1",
-):  # fmt: skip
-    """EfficientNetV2B1: 8 blocks of whole convolutions and 19 of depthwise ones.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and prepares them; if
-            not, they are prepared as for DenseNet (mode "torch").
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.0, 1.1, 240, *shared, *ends, "efficientnet_v2_b1")
-
-
-@register_model(
-    "efficientnet_v2_b2",
+EfficientNetV2B2 = _model(
+    "B2",
     replace(SCALED, default_size=260),
+    width_coefficient=1.1,
+    depth_coefficient=1.2,
+    blocks="28 blocks, 8 of them of whole convolutions, 1.1 times as wide as B0's",
     size_mb=42,
     top1=0.805,
     top5=0.951,
     params=10_178_374,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-b2",
-        md5="424e49f28180edbde1e94797771950a7",
-        md5_without_top="1dfe2e7a5d45b6632553a8961ea609eb",
-    ),
+    md5="424e49f28180edbde1e94797771950a7",
+    md5_without_top="1dfe2e7a5d45b6632553a8961ea609eb",
 )
-def EfficientNetV2B2(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-b2",
-):  # fmt: skip
-    """EfficientNetV2B2: 28 blocks, 8 of them of whole convolutions, 1.1 times as wide as B0's.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and prepares them; if
-            not, they are prepared as for DenseNet (mode "torch").
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.1, 1.2, 260, *shared, *ends, "efficientnet_v2_b2")
-
-
-@register_model(
-    "efficientnet_v2_b3",
+EfficientNetV2B3 = _model(
+    "B3",
     replace(SCALED, default_size=300),
+    width_coefficient=1.2,
+    depth_coefficient=1.4,
+    blocks="32 blocks, 8 of them of whole convolutions, 1.2 times as wide as B0's",
     size_mb=59,
     top1=0.820,
     top5=0.958,
     params=14_467_622,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-b3",
-        md5="1f1fc43bd98a6e4fd8fdfd551e02c7a0",
-        md5_without_top="f6abf7b5849ac99a89b50dd3fd532856",
-    ),
+    md5="1f1fc43bd98a6e4fd8fdfd551e02c7a0",
+    md5_without_top="f6abf7b5849ac99a89b50dd3fd532856",
 )
-def EfficientNetV2B3(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-b3",
-):  # fmt: skip
-    """EfficientNetV2B3: 32 blocks, 8 of them of whole convolutions, 1.2 times as wide as B0's.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and prepares them; if
-            not, they are prepared as for DenseNet (mode "torch").
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.2, 1.4, 300, *shared, *ends, "efficientnet_v2_b3")
-
-
-@register_model(
-    "efficientnet_v2_s",
+EfficientNetV2S = _model(
+    "S",
     replace(LARGE, default_size=384),
+    blocks="10 blocks of whole convolutions and 30 of depthwise ones",
     size_mb=88,
     top1=0.839,
     top5=0.967,
     params=21_612_360,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-s",
-        md5="e1d88a8495beba45748fedd0cecbe016",
-        md5_without_top="af0682fb74e8c54910f2d4393339c070",
-    ),
+    md5="e1d88a8495beba45748fedd0cecbe016",
+    md5_without_top="af0682fb74e8c54910f2d4393339c070",
 )
-def EfficientNetV2S(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-s",
-):  # fmt: skip
-    """EfficientNetV2S: 10 blocks of whole convolutions and 30 of depthwise ones.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and scales them to
-            [-1, 1]; if not, they are in [-1, 1].
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.0, 1.0, 384, *shared, *ends, "efficientnet_v2_s")
-
-
-@register_model(
-    "efficientnet_v2_m",
+EfficientNetV2M = _model(
+    "M",
     LARGE,
+    blocks="13 blocks of whole convolutions and 44 of depthwise ones",
     size_mb=220,
     top1=0.853,
     top5=0.974,
     params=54_431_388,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-m",
-        md5="a3bf6aa3276309f4fc6a34aa114c95cd",
-        md5_without_top="1b8dc055df72dde80d614482840fe342",
-    ),
+    md5="a3bf6aa3276309f4fc6a34aa114c95cd",
+    md5_without_top="1b8dc055df72dde80d614482840fe342",
 )
-def EfficientNetV2M(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-m",
-):  # fmt: skip
-    """EfficientNetV2M: 13 blocks of whole convolutions and 44 of depthwise ones.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and scales them to
-            [-1, 1]; if not, they are in [-1, 1].
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.0, 1.0, 480, *shared, *ends, "efficientnet_v2_m")
-
-
-@register_model(
-    "efficientnet_v2_l",
+EfficientNetV2L = _model(
+    "L",
     LARGE,
+    blocks="18 blocks of whole convolutions and 61 of depthwise ones",
     size_mb=479,
     top1=0.857,
     top5=0.975,
     params=119_027_848,
-    weights=with_and_without_top(
-        "efficientnet_v2/efficientnetv2-l",
-        md5="27e6d408b53c7ebc868fefa357689935",
-        md5_without_top="b0b66b5c863aef5b46e8608fe1711615",
-    ),
+    md5="27e6d408b53c7ebc868fefa357689935",
+    md5_without_top="b0b66b5c863aef5b46e8608fe1711615",
 )
-def EfficientNetV2L(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-    classes=1000, classifier_activation="softmax", include_preprocessing=True,
-    name="efficientnetv2-l",
-):  # fmt: skip
-    """EfficientNetV2L: 18 blocks of whole convolutions and 61 of depthwise ones.
-
-    Args:
-        include_preprocessing: whether the model takes pixels in [0, 255] and scales them to
-            [-1, 1]; if not, they are in [-1, 1].
-    """
-    shared = include_top, weights, input_tensor, input_shape, pooling, classes
-    ends = classifier_activation, include_preprocessing, name
-    return _scaled(1.0, 1.0, 480, *shared, *ends, "efficientnet_v2_l")
 
 
 preprocess_input = keep_pixels

@@ -5,6 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .published import PublishedWeights
 
@@ -103,6 +104,8 @@ class ModelRecord:
         raise ValueError(f"{kind}{self.keras_name} has no published weights for {alpha=}, {size=}")
 
 
+Constructor = TypeVar("Constructor", bound=Callable)
+
 _RECORDS: dict[str, ModelRecord] = {}
 
 
@@ -139,7 +142,7 @@ def register_model(
     marker: str | None = None,
     keras_name: str | None = None,
     documentation: str | None = None,
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Constructor], Constructor]:
     """Enters the decorated constructor under `name` and completes its documentation.
 
     The arguments are those of `ModelRecord`; `module` defaults to the constructor's own, `size_mb`
@@ -150,7 +153,7 @@ def register_model(
         ValueError: if another model has the name.
     """
 
-    def register(constructor: Callable) -> Callable:
+    def register(constructor: Constructor) -> Constructor:
         if keras_name is not None:
             constructor.__name__ = constructor.__qualname__ = keras_name
         constructor.__doc__ = documentation or constructor.__doc__
