@@ -87,6 +87,23 @@ def test_layers_of_models_within(nested):
     assert not nested.get_layer("head").trainable
 
 
+def test_indices_count_the_outer_models_layers_whatever_the_inner_ones_are_called():
+    image = layers.Input((8, 8, 3), name="image")
+    base = kerastorch.Model(
+        image,
+        layers.Conv2D(3, 1, name="head")(layers.Conv2D(3, 1, name="conv")(image)),
+        name="base",
+    )
+    x = layers.Conv2D(3, 1, name="conv")(layers.Rescaling(2.0, name="scale")(image))
+    model = kerastorch.Model(image, layers.Conv2D(2, 1, name="head")(base(x)))
+    assert [layer.name for layer in model.layers] == ["image", "scale", "conv", "base", "head"]
+    assert freeze(model, until=1) == ["image"]
+    assert freeze(model, until=3) == freeze(model, until=-2) == ["image", "scale", "conv"]
+    assert freeze(model, -1) == unfreeze(model, since=4) == ["head"]
+    assert freeze(model, 3) == ["base/image", "base/conv", "base/head"]
+    assert freeze(model, "head") == ["base/head", "head"]
+
+
 def test_what_is_frozen_stays_to_the_bit(nested):
     freeze(nested, until="bn")
     before = copy.deepcopy(nested.state_dict())

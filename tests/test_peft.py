@@ -121,6 +121,13 @@ def test_keys_with_a_common_end_are_told_apart():
     assert matches(model, lora_targets(model)) == ["conv"]
 
 
+def test_names_may_have_slashes():
+    vector = layers.Input((6,))
+    model = kerastorch.Model(vector, layers.Dense(3, name="head/dense")(vector))
+    assert matches(model, lora_targets(model)) == ["head/dense"]
+    assert matches(model, lora_targets(model, "head/dense")) == ["head/dense"]
+
+
 def test_modules_of_torch_in_a_layers_place():
     model, _ = make_model("mobilenet_v2")
     model.predictions = torch.nn.Sequential(torch.nn.Dropout(0.1), torch.nn.Linear(1280, 5))

@@ -18,20 +18,24 @@ class Place(NamedTuple):
     """A layer and where it stands.
 
     Attributes:
-        path: its name with those of the models around it.
+        names: those of the models around it, the outermost first, and its own.
         key: its key in `named_modules`.
         module: the layer, or the module that has taken its place.
         models: the models around it, the outermost first.
     """
 
-    path: str
+    names: tuple[str, ...]
     key: str
     module: nn.Module
     models: tuple[Model, ...]
 
     @property
     def name(self) -> str:
-        return self.path.rpartition("/")[2]
+        return self.names[-1]
+
+    @property
+    def path(self) -> str:
+        return "/".join(self.names)
 
 
 def chosen_places(
@@ -59,28 +63,27 @@ def chosen_places(
 
 
 def _places(
-    model: Model, above: str = "", prefix: str = "", around: tuple[Model, ...] = ()
+    model: Model, above: tuple[str, ...] = (), prefix: str = "", around: tuple[Model, ...] = ()
 ) -> Iterator[Place]:
     """The layers in Keras's order, those of a model within in its place."""
     around = (*around, model)
     for name, key in model._keys.items():
-        module, path, key = model._modules[key], f"{above}{name}", f"{prefix}{key}"
+        module, names, key = model._modules[key], (*above, name), f"{prefix}{key}"
         if isinstance(module, Model):
-            yield from _places(module, f"{path}/", f"{key}.", around)
+            yield from _places(module, names, f"{key}.", around)
         elif not isinstance(module, Operation):
-            yield Place(path, key, module, around)
+            yield Place(names, key, module, around)
 
 
 def _positions(model: Model, places: list[Place], layer: LayerName) -> list[int]:
     """Where the layers stand that a name, pattern or index means."""
     if isinstance(layer, int):
-        layer = _path_of(model, layer)
+        outermost = _name_at(model, layer)
+        return [i for i, place in enumerate(places) if place.names[0] == outermost]
     found = [
         position
         for position, place in enumerate(places)
-        if fnmatchcase(place.name, layer)
-        or fnmatchcase(place.path, layer)
-        or any(fnmatchcase(name, layer) for name in place.path.split("/")[:-1])
+        if any(fnmatchcase(name, layer) for name in (*place.names, place.path))
     ]
     if not found:
         names = [place.name for place in places]
@@ -88,7 +91,7 @@ def _positions(model: Model, places: list[Place], layer: LayerName) -> list[int]
     return found
 
 
-def _path_of(model: Model, index: int) -> str:
+def _name_at(model: Model, index: int) -> str:
     wanted = model.get_layer(index=index)
     return next(name for name, key in model._keys.items() if model._modules[key] is wanted)
 
@@ -98,7 +101,7 @@ def _end(model: Model, places: list[Place], until: LayerName) -> int:
     if isinstance(until, int):
         if not until:
             return 0
-        until = _path_of(model, min(until, len(model.layers)) - 1)
+        until = min(until, len(model.layers)) - 1
     return max(_positions(model, places, until)) + 1
 
 
