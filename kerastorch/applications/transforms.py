@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from ..engine import Model, Operation
 from ..engine.images import input_image
 from ..engine.layout import join_shape
 from ..layers import Normalization, Rescaling
-from ..ops import KEEPING_SCALE
 from ..preprocessing.image import INTERPOLATIONS, convert_img, img_to_array, resize_img
 from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD
 from .input_channels import normalize
@@ -115,21 +114,21 @@ class Preprocessing(torch.nn.Module):
 
     def _pixels(self, picture: Image | torch.Tensor) -> torch.Tensor:
         """A picture at the model's size, `(channels, height, width)` in [0, 255]."""
+        if self.augment:
+            picture = augmented(picture)
+        if isinstance(picture, torch.Tensor):
+            if picture.ndim != 3:
+                shape = tuple(picture.shape)
+                raise ValueError(f"a picture is a tensor (channels, height, width), not {shape}")
+            return self._resized(picture)
+
         from PIL.Image import Image
 
-        is_tensor = isinstance(picture, torch.Tensor)
-        if not is_tensor and not isinstance(picture, Image):
+        if not isinstance(picture, Image):
             raise TypeError(
                 "pictures are PIL images, RGB tensors or a list of them; "
                 f"got {type(picture).__name__}"
             )
-        if is_tensor and picture.ndim != 3:
-            shape = tuple(picture.shape)
-            raise ValueError(f"a picture is a tensor (channels, height, width), not {shape}")
-        if self.augment:
-            picture = augmented(picture)
-        if is_tensor:
-            return self._resized(picture)
         if self.channels not in COLOR_MODES:
             raise ValueError(f"PIL images have 1, 3 or 4 channels, not {self.channels}")
         picture = convert_img(picture, COLOR_MODES[self.channels])
@@ -172,14 +171,10 @@ def height_and_width(size: Sequence[int]) -> tuple[int, int]:
     if (
         not isinstance(size, Sequence)
         or len(size) != 2
-        or not all(_is_length(pixels) for pixels in size)
+        or not all(isinstance(pixels, Integral) and pixels > 0 for pixels in size)
     ):
         raise ValueError(f"size is (height, width) in pixels, not {size!r}")
     return tuple(size)
-
-
-def _is_length(pixels: Any) -> bool:
-    return isinstance(pixels, Integral) and not isinstance(pixels, bool) and pixels > 0
 
 
 def augmented(picture: Image | torch.Tensor) -> Image | torch.Tensor:
@@ -217,12 +212,10 @@ def preprocessing_of(model: Model) -> tuple[str, str] | None:
     """The mode of `Preprocessing` that a model's pictures need, and why; None if that is unknown.
 
     It is `"none"` where the model does it itself, by a Rescaling, a Normalization or by arithmetic
-    in front of its first weights; else that of the application that it is or has in it. What only
-    moves, resizes or retypes pixels does not do it.
+    in front of its first weights; else that of the application that it is or has in it.
     """
     for layer in layers_before_weights(model):
-        is_able = isinstance(layer, Rescaling | Normalization | Operation)
-        if is_able and not isinstance(layer, KEEPING_SCALE):
+        if isinstance(layer, Rescaling | Normalization | Operation):
             return "none", f"as the model's own layer {layer.name} does it"
     record = application_in(model)
     if record is not None:
