@@ -1,6 +1,7 @@
 """Freezing and thawing by name, pattern and index, in a model and in those within it."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -123,6 +124,28 @@ def test_modules_of_torch_are_frozen_too(nested):
     assert all(p.requires_grad for p in nested.head.parameters())
 
 
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_frozen_batch_normalisation_of_torch_keeps_its_statistics(nested, again):
+    base, x = nested.get_layer("base"), torch.rand(4, 3, 8, 8)
+    base.bn = torch.nn.Sequential(torch.nn.BatchNorm2d(4), layers.BatchNormalization())
+    nested(x)
+    freeze(nested, "bn")
+    before = copy.deepcopy(base.bn.state_dict())
+    for model in (nested, nested.eval().train(), again(nested).train()):
+        assert model.training
+        model(x)
+        within = model.get_layer("base").bn
+        assert all(x.equal(before[key]) for key, x in within.state_dict().items())
+    unfreeze(nested, "bn")
+    nested(x)
+    moved = {key for key, x in base.bn.state_dict().items() if not x.equal(before[key])}
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    assert moved == {f"{number}.{name}" for number in (0, 1) for name in names}
+    freeze(nested.eval())
+    unfreeze(nested)
+    assert not base.bn[0].training
+
+
 def test_unknown_layers_are_refused(nested):
     with pytest.raises(ValueError, match="nested has no layer 'haed'. Did you mean 'head'"):
         freeze(nested, "haed")
@@ -190,6 +213,22 @@ def test_groups_fall_with_depth_and_spare_vectors(nested):
         (p.ndim > 1) == (group["weight_decay"] > 0) for group in groups for p in group["params"]
     )
     torch.optim.AdamW(groups)
+
+
+def test_scales_of_features_do_not_decay_whatever_their_shape():
+    image = layers.Input((6, 6, 4))
+    x = layers.Conv2D(4, 1, name="conv")(image)
+    x = layers.LayerNormalization(axis=[1, 2, 3])(x)
+    x = layers.LayerScale(1e-6, 4)(layers.PReLU()(layers.GroupNormalization(2)(x)))
+    x = layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x))
+    model = kerastorch.Model(image, layers.Dense(2, name="head")(x))
+    groups = parameter_groups(model, 1e-3, weight_decay=0.1)
+    decaying = {p for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decaying == {model.conv.weight, model.head.weight}
+    model.conv = torch.nn.Sequential(torch.nn.LayerNorm([6, 6]), torch.nn.Conv2d(4, 4, 1))
+    groups = parameter_groups(model, 1e-3, weight_decay=0.1)
+    decaying = {p for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decaying == {model.conv[1].weight, model.head.weight}
 
 
 @pytest.mark.parametrize("pooling", [None, "avg"])

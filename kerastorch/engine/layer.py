@@ -113,7 +113,15 @@ class Layer(nn.Module):
             if parameter is not None:
                 parameter.requires_grad_(self._trainable)
         for child in self.children():
-            set_trainable(child, self._trainable)
+            set_trainable(child, self._trainable, self.training)
+
+    def train(self, mode: bool = True) -> Layer:
+        """Sets the mode; batch normalisation of torch that is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.modules():
+            if _is_torch_norm(module) and not getattr(module, "_trainable", True):
+                module.training = False
+        return self
 
     # Calls
 
@@ -314,9 +322,26 @@ def map_shapes(function, shapes: Any) -> Any:
     return type(shapes)(map_shapes(function, shape) for shape in shapes)
 
 
-def set_trainable(module: nn.Module, value: bool) -> None:
-    """Freezes or thaws a layer, or a module of torch in a layer's place."""
+def set_trainable(module: nn.Module, value: bool, training: bool) -> None:
+    """Freezes or thaws a layer, or a module of torch in a layer's place or within one.
+
+    Args:
+        module: the layer or module.
+        value: whether it is trainable from now on.
+        training: the mode of what holds it, which thawed batch normalisation of torch takes.
+    """
     if isinstance(module, Layer):
         module.trainable = value
-    else:
-        module.requires_grad_(value)
+        return
+    for parameter in module.parameters(recurse=False):
+        parameter.requires_grad_(value)
+    for child in module.children():
+        set_trainable(child, value, module.training)
+    if _is_torch_norm(module) and getattr(module, "_trainable", True) != value:
+        module._trainable = value
+        module.training = training and value
+
+
+def _is_torch_norm(module: nn.Module) -> bool:
+    """Whether a module of torch's own has moving statistics, which move in training mode only."""
+    return isinstance(module, nn.modules.batchnorm._NormBase) and not isinstance(module, Layer)

@@ -33,7 +33,7 @@ def freeze(model: Model, *layers: LayerName, until: LayerName | None = None) -> 
     """
     chosen = chosen_places(model, layers, until=until)
     for place in chosen:
-        set_trainable(place.module, False)
+        set_trainable(place.module, False, place.models[-1].training)
     return [place.path for place in chosen]
 
 
@@ -56,7 +56,7 @@ def unfreeze(model: Model, *layers: LayerName, since: LayerName | None = None) -
     """
     chosen = chosen_places(model, layers, since=since)
     for place in chosen:
-        set_trainable(place.module, True)
+        set_trainable(place.module, True, place.models[-1].training)
         for around in place.models:
             around._trainable = True  # of itself; its other layers keep theirs
     return [place.path for place in chosen]

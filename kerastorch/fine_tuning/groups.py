@@ -7,9 +7,24 @@ from typing import Any
 
 from torch import nn
 
+from .. import layers
 from ..engine import Model
 from ..engine.blocks import blocks
 from ..engine.images import takes_one_image
+
+# What learns scales and offsets of features, whatever the shape they are kept in.
+_WITHOUT_DECAY = (
+    layers.BatchNormalization,
+    layers.LayerNormalization,
+    layers.GroupNormalization,
+    layers.LayerScale,
+    layers.PReLU,
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.PReLU,
+)
 
 
 def parameter_groups(
@@ -23,7 +38,8 @@ def parameter_groups(
         model: a model with one image as input; such a model within, as the base that a new head
             stands on, is parted into blocks of its own.
         lr: the learning rate of the last block; see `engine.blocks`.
-        weight_decay: of kernels. Biases, and what normalisation layers learn, have none.
+        weight_decay: of kernels. Biases, other vectors and scalars, and what normalisation layers,
+            LayerScale and PReLU learn, have none.
         layer_decay: by how much the learning rate falls from each block to the one before.
 
     Returns:
@@ -34,38 +50,38 @@ def parameter_groups(
         ValueError: the model has other inputs than one image.
     """
     groups, seen = [], set()
-    parts = [layers for layers in _parts(model) if any(map(_has_weights, layers))]
-    for number, layers in enumerate(parts):
+    parts = [part for part in _parts(model) if any(map(_has_weights, part))]
+    for number, part in enumerate(parts):
         rate = lr * layer_decay ** (len(parts) - 1 - number)
-        parameters = [
-            parameter
-            for layer in layers
-            for parameter in layer.parameters()
-            if parameter.requires_grad and parameter not in seen
-        ]
-        seen.update(parameters)
-        for kind, decay, chosen in (
-            ("kernels", weight_decay, [p for p in parameters if p.ndim > 1]),
-            ("vectors", 0.0, [p for p in parameters if p.ndim <= 1]),
-        ):
+        kernels, others = [], []
+        for module in (module for layer in part for module in layer.modules()):
+            for name, parameter in module.named_parameters(recurse=False):
+                if parameter.requires_grad and parameter not in seen:
+                    (kernels if _is_kernel(module, name, parameter) else others).append(parameter)
+                    seen.add(parameter)
+        for kind, decay, chosen in (("kernels", weight_decay, kernels), ("others", 0.0, others)):
             if chosen:
                 name = f"block {number}: {kind}"
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name})
     return groups
 
 
+def _is_kernel(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim > 1 and name != "bias" and not isinstance(module, _WITHOUT_DECAY)
+
+
 def _parts(model: Model) -> Iterator[list[nn.Module]]:
     """The layers of each block, and of those of a model of one image that stands alone in one."""
     for names in blocks(model):
-        layers = [model.get_layer(name) for name in names]
-        within = [i for i, layer in enumerate(layers) if _is_parted(layer)]
+        block = [model.get_layer(name) for name in names]
+        within = [i for i, layer in enumerate(block) if _is_parted(layer)]
         if len(within) != 1:  # of several, none need be before another
-            yield layers
+            yield block
             continue
         (position,) = within
-        yield layers[:position]
-        yield from _parts(layers[position])
-        yield layers[position + 1 :]
+        yield block[:position]
+        yield from _parts(block[position])
+        yield block[position + 1 :]
 
 
 def _is_parted(layer: nn.Module) -> bool:
