@@ -68,10 +68,15 @@ class ModelRecord:
     citation: str
 
     @property
-    def weights_names(self) -> list[str]:
-        """What `weights` may be for published files: `"imagenet"` and, say, `"imagenet-i160"`."""
-        sizes = self.weights_sizes if self.weights_of_any_size else []
-        return ["imagenet", *(f"imagenet-i{size}" for size in sizes)]
+    def weights_names(self) -> dict[str, int | None]:
+        """What `weights` may be for published files, with the size of images that it stands for.
+
+        `"imagenet"` stands for the largest where such as `"imagenet-i160"` say it, else for none.
+        """
+        if not self.weights_of_any_size:
+            return {"imagenet": None}
+        sizes = self.weights_sizes
+        return {"imagenet": sizes[-1]} | {f"imagenet-i{size}": size for size in sizes}
 
     @property
     def weights_sizes(self) -> list[int]:

@@ -26,7 +26,7 @@ from .construction import (
 from .imagenet_utils import decode_predictions as decode_predictions
 from .imagenet_utils import keep_pixels
 from .published import checked_by
-from .registry import Family, register_model
+from .registry import Family, get_record, register_model
 
 FAMILY = Family(
     default_size=224,
@@ -134,17 +134,15 @@ def _batch_norm(x, name):
     return BatchNormalization(axis=channel_axis(3), momentum=0.0, epsilon=1e-5, name=name)(x)
 
 
-def _published_size(weights, sizes):
+def _published_size(weights, own_name):
     """`weights` without the size that `"imagenet-i192"` names, and that size, or the largest."""
-    allowed = {f"imagenet-i{size}": size for size in sizes}
-    if weights in allowed:
-        return "imagenet", allowed[weights]
+    sizes = get_record(own_name).weights_names
+    if weights in sizes:
+        return "imagenet", sizes[weights]
     if isinstance(weights, str) and weights.startswith("imagenet-"):
-        raise ValueError(
-            f"weights must be 'imagenet', {', '.join(map(repr, allowed))}, None or a "
-            f"path; got {weights!r}"
-        )
-    return weights, max(sizes)
+        allowed = ", ".join(map(repr, sizes))
+        raise ValueError(f"weights must be {allowed}, None or a path; got {weights!r}")
+    return weights, None
 
 
 _DOCUMENTATION = """ResNetRS{depth}: {blocks} blocks with squeeze-and-excitation.
@@ -191,7 +189,7 @@ def _model(depth, depths, params, md5s, dropout_rate=0.25, drop_connect_rate=0.1
         include_top=True, weights="imagenet", classes=1000, input_shape=None, input_tensor=None,
         pooling=None, classifier_activation="softmax", include_preprocessing=True,
     ):  # fmt: skip
-        weights, weights_size = _published_size(weights, md5s)
+        weights, weights_size = _published_size(weights, own_name)
         return _resnet_rs(
             depths,
             dropout_rate,
