@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
 import kerastorch
-from kerastorch import layers
+from kerastorch import layers, ops
 from kerastorch.applications.imagenet_utils import preprocess_input
 from kerastorch.applications.recognition import application_in
 from kerastorch.applications.registry import get_record
@@ -135,13 +135,21 @@ def test_what_is_no_picture_is_refused(pictures, error, message):
         Preprocessing((8, 8), "tf")(pictures)
 
 
+def test_what_is_no_picture_is_not_cropped_either():
+    with pytest.raises(TypeError, match="got ndarray"):
+        Preprocessing((8, 8), "tf", augment=True)(np.zeros((8, 8, 3), np.uint8))
+
+
 @pytest.mark.parametrize("arguments", [("TF",), ("tf", "cubic")])
 def test_unknown_words_are_refused(arguments):
     with pytest.raises(ValueError, match="is none of"):
         Preprocessing((8, 8), *arguments)
 
 
-@pytest.mark.parametrize("size", [64, 0, (64,), (64, 64, 3), (64, 0), (64, -1), (6.5, 64), "ab"])
+SIZES_OF_NO_PICTURE = [64, 0, (64,), (64, 64, 3), (64, 0), (64, -1), (6.5, 64), (True, True), "ab"]
+
+
+@pytest.mark.parametrize("size", SIZES_OF_NO_PICTURE)
 def test_a_size_is_a_height_and_a_width(base, size):
     with pytest.raises(ValueError, match="size is \\(height, width\\) in pixels, not"):
         Preprocessing(size, "tf")
@@ -217,6 +225,30 @@ def test_arithmetic_of_the_model_itself_comes_first_too():
     assert of_model(kerastorch.Model(image, base(front(image)))) == ("none", (64, 64))
     behind = kerastorch.Model(image, base(image) * 2)
     assert of_model(behind) == ("tf", (64, 64))
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        ops.Resize((96, 96)),
+        ops.Cast("float32"),
+        ops.StopGradient(),
+        ops.Repeat(2, axis=1),
+        ops.Flip(axis=2),
+        lambda x: x[..., ::-1],
+        lambda x: ops.Concatenate(axis=2)([x, x]),
+        lambda x: ops.Concatenate()([ops.RGBToGrayscale()(x)] * 3),
+    ],
+)
+def test_what_only_moves_pixels_is_no_preprocessing(move):
+    image = layers.Input((64, 64, 3))
+    x = move(image)
+    base = kerastorch.applications.MobileNet(
+        weights=None, include_top=False, input_shape=x.shape[1:], alpha=0.25
+    )
+    assert of_model(kerastorch.Model(image, base(x))) == ("tf", (64, 64))
+    assert of_model(kerastorch.Model(image, base(x / 127.5 - 1))) == ("none", (64, 64))
+    assert of_model(kerastorch.Model(image, base(move(image / 255)))) == ("none", (64, 64))
 
 
 FLAT = ["densenet169", "inception_v3", "mobilenet_v2", "nasnet_mobile", "resnet101", "vgg16"]

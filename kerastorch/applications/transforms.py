@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..engine import Model, Operation
+from ..engine.foreign import UnknownShape
 from ..engine.images import input_image
 from ..engine.layout import join_shape
 from ..layers import Normalization, Rescaling
+from ..ops import KEEPING_SCALE
 from ..preprocessing.image import INTERPOLATIONS, convert_img, img_to_array, resize_img
 from .imagenet_utils import CAFFE_MEAN, TORCH_MEAN, TORCH_STD
 from .input_channels import normalize
@@ -114,21 +116,21 @@ class Preprocessing(torch.nn.Module):
 
     def _pixels(self, picture: Image | torch.Tensor) -> torch.Tensor:
         """A picture at the model's size, `(channels, height, width)` in [0, 255]."""
-        if self.augment:
-            picture = augmented(picture)
-        if isinstance(picture, torch.Tensor):
-            if picture.ndim != 3:
-                shape = tuple(picture.shape)
-                raise ValueError(f"a picture is a tensor (channels, height, width), not {shape}")
-            return self._resized(picture)
-
         from PIL.Image import Image
 
-        if not isinstance(picture, Image):
+        is_tensor = isinstance(picture, torch.Tensor)
+        if not is_tensor and not isinstance(picture, Image):
             raise TypeError(
                 "pictures are PIL images, RGB tensors or a list of them; "
                 f"got {type(picture).__name__}"
             )
+        if is_tensor and picture.ndim != 3:
+            shape = tuple(picture.shape)
+            raise ValueError(f"a picture is a tensor (channels, height, width), not {shape}")
+        if self.augment:
+            picture = augmented(picture)
+        if is_tensor:
+            return self._resized(picture)
         if self.channels not in COLOR_MODES:
             raise ValueError(f"PIL images have 1, 3 or 4 channels, not {self.channels}")
         picture = convert_img(picture, COLOR_MODES[self.channels])
@@ -171,10 +173,14 @@ def height_and_width(size: Sequence[int]) -> tuple[int, int]:
     if (
         not isinstance(size, Sequence)
         or len(size) != 2
-        or not all(isinstance(pixels, Integral) and pixels > 0 for pixels in size)
+        or not all(_is_length(pixels) for pixels in size)
     ):
         raise ValueError(f"size is (height, width) in pixels, not {size!r}")
     return tuple(size)
+
+
+def _is_length(pixels: Any) -> bool:
+    return isinstance(pixels, Integral) and not isinstance(pixels, bool) and pixels > 0
 
 
 def augmented(picture: Image | torch.Tensor) -> Image | torch.Tensor:
@@ -212,10 +218,12 @@ def preprocessing_of(model: Model) -> tuple[str, str] | None:
     """The mode of `Preprocessing` that a model's pictures need, and why; None if that is unknown.
 
     It is `"none"` where the model does it itself, by a Rescaling, a Normalization or by arithmetic
-    in front of its first weights; else that of the application that it is or has in it.
+    in front of its first weights; else that of the application that it is or has in it. What only
+    moves, resizes or retypes pixels does not do it.
     """
     for layer in layers_before_weights(model):
-        if isinstance(layer, Rescaling | Normalization | Operation):
+        is_able = isinstance(layer, Rescaling | Normalization | Operation)
+        if is_able and not isinstance(layer, KEEPING_SCALE):
             return "none", f"as the model's own layer {layer.name} does it"
     record = application_in(model)
     if record is not None:
@@ -258,6 +266,8 @@ def transforms(
 def _check_fits(size: tuple[int, int], channels: int | None, model: Model) -> None:
     try:
         model.compute_output_shape(join_shape(None, size, channels, model.data_format))
+    except UnknownShape:  # some module of torch does not say what fits
+        return
     except ValueError as error:
         height, width = size
         raise ValueError(

@@ -6,18 +6,31 @@ on tensors. Names, arguments and axes are Keras's. Where `kerastorch.layers` has
 name (`Add`), that is Keras's layer, which takes a list.
 """
 
+from types import ModuleType
+
 from ..engine.operation import Operation
 from . import elementwise, image, products, reduction, shaping
 
-OPERATION_CLASSES: dict[str, type[Operation]] = {
-    name: value
-    for module in (elementwise, image, products, reduction, shaping)
-    for name, value in vars(module).items()
-    if isinstance(value, type)
-    and issubclass(value, Operation)
-    and value.__module__ == module.__name__
-    and not name.startswith("_")
-}
+
+def _classes_in(*modules: ModuleType) -> dict[str, type[Operation]]:
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Operation)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+
+
+OPERATION_CLASSES = _classes_in(elementwise, image, products, reduction, shaping)
 globals().update(OPERATION_CLASSES)
+
+KEEPING_SCALE = (
+    *_classes_in(image, shaping).values(),
+    *(elementwise.Cast, elementwise.StopGradient),
+)
+"""Those whose results have the scale of what they take: they move, join, resize or retype it."""
 
 __all__ = ["Operation", *sorted(OPERATION_CLASSES)]
