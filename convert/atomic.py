@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import uuid
@@ -27,6 +28,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno is not None:  # else it has its own words
             error.filename = str(path)  # the name that the user knows
         raise
+
+
+def check_no_folder(path: Path) -> None:
+    """Raises `IsADirectoryError` where no file can be put, before what it would hold is made."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
 
 
 def is_draft(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """`kerastorch embed`: the vectors of the model, and the same file however often it is killed."""
 
+import errno
 import json
 import os
 import random
@@ -15,10 +16,11 @@ import torch
 from PIL import Image
 
 import kerastorch
-from kerastorch import layers
+from kerastorch import layers, picture_files
 from kerastorch.embedding import embed, embedder, read_embeddings
 from kerastorch.embedding.parts import open_parts
 from kerastorch.picture_files import find_pictures
+from kerastorch.preprocessing.image import read_img
 from tests.photographs import PHOTOGRAPHS, photograph
 
 PICTURES, BATCH = 500, 8
@@ -102,7 +104,8 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_file(folder, uninterru
     assert result.returncode == 0
     assert f"{output}: {PICTURES} pictures, 256 features each, " in result.stdout
     resumed = int(result.stdout.split("each, ")[1].split()[0])
-    assert moments[-1] * BATCH <= resumed < PICTURES
+    # But for the batch of the broken picture, which is tried again.
+    assert (moments[-1] - 1) * BATCH <= resumed < PICTURES
     assert "passed over 3/broken.jpg: not a picture" in result.stderr
     assert not list(folder.glob(f"*{output.name}?*"))
     if ending == "npz":
@@ -239,6 +242,30 @@ def test_damaged_parts_and_what_a_killed_process_has_left_are_made_again(begun):
     assert (again.resumed, again.output.read_bytes()) == (0, output.read_bytes())
 
 
+def test_what_could_not_be_read_is_tried_again(begun, monkeypatch):
+    model, own, output = begun
+
+    def failing(path):
+        if path.name == failing.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read_img(path)
+
+    failing.name = find_pictures(own)[5].name
+    output = output.with_name("again.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_files, "read_img", failing)
+        with pytest.raises(Stopped):
+            embed(model, own, output, batch_size=4, on_progress=stop_after(12))
+    done = embed(model, own, output, batch_size=4)
+    assert (done.resumed, done.pictures, done.unreadable) == (8, 20, {})
+
+
+def test_parts_that_are_another_runs_notes_are_thrown_away(begun):
+    model, own, output = begun
+    (output.with_name("begun.npz.parts") / "run.json").write_text("[]")
+    assert embed(model, own, output, batch_size=4).resumed == 0
+
+
 def test_two_processes_do_not_write_the_same_file(begun):
     model, own, output = begun
     parts = output.with_name("begun.npz.parts")
@@ -301,6 +328,7 @@ def test_where_a_model_is_cut():
     ("arguments", "message"),
     [
         ("pictures --model mobilenet.safetensors -o out.csv", "out.csv: embeddings go into a file"),
+        ("pictures --model mobilenet.safetensors -o folder.npz", "folder.npz: Is a directory"),
         ("pictures --model mobilenet.safetensors -o nowhere/a.npz", "nowhere/a.npz.parts: No such"),
         ("nowhere --model mobilenet.safetensors -o a.npz", "nowhere: No such file"),
         ("empty --model mobilenet.safetensors -o a.npz", "empty: no picture in it"),
@@ -313,7 +341,7 @@ def test_where_a_model_is_cut():
     ],
 )
 def test_errors_are_a_line(run, arguments, message):
-    for name in ("empty", "bad"):
+    for name in ("empty", "bad", "folder.npz"):
         Path(name).mkdir(exist_ok=True)
     Path("bad", "x.png").write_text("hello")
     code, out, err = run("embed", *arguments.split())
@@ -321,6 +349,7 @@ def test_errors_are_a_line(run, arguments, message):
     assert err.startswith("kerastorch: ")
     assert len(err.splitlines()) == 1
     assert message in err
+    assert not list(Path().glob("*.parts"))
 
 
 @pytest.mark.parametrize(
@@ -345,6 +374,19 @@ def test_weights_alone_are_opened_with_the_name_of_their_architecture(run, folde
     )
     assert code == 0
     assert json.loads(out)["features"] == 256
+
+
+def test_a_model_of_any_size_sees_pictures_at_its_own(run):
+    model = kerastorch.create_model("mobilenet", alpha=0.25, include_top=False)
+    assert model.input_shape == (None, None, None, 3)
+    model.save_weights("headless.weights.h5")
+    code, out, err = run(
+        *("embed", "pictures/0", "-o", "headless.npz", "--model", "mobilenet", "--alpha", 0.25),
+        *("--weights", "headless.weights.h5", "--no-top", "--batch", 50),
+    )
+    assert (code, err) == (0, "")
+    assert "256 features each" in out
+    assert "size=(224, 224)" in read_embeddings("headless.npz")[2]["preprocessing"]
 
 
 def test_a_cluster_that_does_not_answer_is_said_at_once(run):

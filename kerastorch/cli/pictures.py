@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..applications.recognition import application_in
 from ..applications.transforms import COLOR_MODES, Preprocessing, preprocessing_of, transforms
 from ..engine import Model
 from ..engine.images import input_image
@@ -25,7 +26,8 @@ def add_picture_options(command: argparse.ArgumentParser) -> None:
         metavar=("HEIGHT", "WIDTH"),
         type=positive,
         nargs=2,
-        help="pixels, for a model that takes pictures of any size",
+        help="pixels, for a model that takes pictures of any size; by default those that the "
+        "application in the model has by default",
     )
     command.add_argument(
         "--preprocess",
@@ -43,7 +45,7 @@ def add_picture_options(command: argparse.ArgumentParser) -> None:
 def preprocessing_for(model: Model, options: argparse.Namespace) -> Preprocessing:
     """How a model's pictures are prepared, as the options of `add_picture_options` and it say."""
     size, channels = input_image(model)
-    if None in size and options.size is None:
+    if None in size and options.size is None and application_in(model) is None:
         raise ValueError(f"{model.name} takes pictures of any size: choose one with --size")
     if options.size is not None and not _fits(options.size, size):
         raise ValueError(f"{model.name} takes pictures of {_in_words(size)}, as --size must say")

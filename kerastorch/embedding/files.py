@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..convert.atomic import check_no_folder
 from ..extras import need
 
 ROWS = 4096  # of a row group of Parquet, at least
@@ -25,9 +26,10 @@ Chunks = Callable[[], Iterator[tuple[Sequence[str], np.ndarray]]]
 
 
 def check_output(path: Path) -> None:
-    """Raises for a name of another kind of file, and where what writes it is not installed."""
+    """Raises for a name of another kind of file, or a folder's, and where a package is missing."""
     if path.suffix not in (".npz", ".parquet"):
         raise ValueError(f"{path}: embeddings go into a file named *.parquet or *.npz")
+    check_no_folder(path)
     if path.suffix == ".parquet":
         need("pyarrow.parquet", "parquet")
 

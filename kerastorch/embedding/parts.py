@@ -68,6 +68,11 @@ class Parts:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
+    def is_done(self, index: int) -> bool:
+        """Whether a part is there, and has all pictures of its batch."""
+        part = self.read(index)
+        return part is not None and not part.faults
+
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -107,9 +112,10 @@ def open_parts(folder: Path, run: dict[str, Any], restart: bool = False) -> Iter
 
 def _known_run(folder: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((folder / RUN).read_text(encoding="utf-8"))
+        known = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+    return known if isinstance(known, dict) else None
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Embedded:
         output: the file.
         pictures: how many vectors it has.
         features: how many numbers each vector has.
-        resumed: how many of the pictures an earlier run had done already, also unreadable ones.
+        resumed: how many of the pictures an earlier run had done already.
         unreadable: the pictures that have no vector, relative to the folder, and why.
     """
 
@@ -58,7 +58,7 @@ def embed(
     A run that was interrupted, killed even, goes on where it was when it is started again, and
     gives the same file to the byte as one that was not. What it has done so far lies in a folder
     beside the output, named `*.parts`, until the output is complete. A picture that cannot be read
-    is passed over.
+    is passed over, and tried again by a run that goes on.
 
     Args:
         model: takes one image; it computes in inference mode.
@@ -98,7 +98,7 @@ def embed(
     batches = PictureBatches(paths, preprocessing or model.transforms(), batch_size)
     run = identity_of(own, device, batches, folder)
     with open_parts(output.with_name(f"{output.name}.parts"), run, restart) as parts:
-        missing = [index for index in range(len(batches)) if parts.read(index) is None]
+        missing = [index for index in range(len(batches)) if not parts.is_done(index)]
         done = resumed = len(paths) - sum(len(batches.paths_of(index)) for index in missing)
         report = on_progress or (lambda done, total: None)
         report(done, len(paths))
@@ -157,6 +157,7 @@ def _write(
         for position, fault in part.faults.items()
     }
     if len(unreadable) == len(names):
+        parts.remove()
         first, fault = next(iter(unreadable.items()))
         raise ValueError(f"none of the {len(names)} pictures can be read; {first}: {fault}")
     features = max(part.embeddings.shape[1] for part in all_parts())
