@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
+from kerastorch.cli import predict
 from kerastorch.preprocessing.image import img_to_array, load_img
 from tests.photographs import PHOTOGRAPHS, photograph
 
@@ -139,6 +140,31 @@ def test_a_figure_in_other_formats(run, tmp_path):
         assert (tmp_path / f"f{ending}").read_bytes().startswith(start)
 
 
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_signs_that_the_font_lacks_are_a_line(run, tmp_path, ending):
+    (tmp_path / "labels.txt").write_text("杯子\n叉子\nグラス\nナイフ\n盘子\n匙\n", encoding="utf-8")
+    picture = tmp_path / "写真.png"
+    picture.write_bytes(Path(FILES[0]).read_bytes())
+    drawn = tmp_path / f"drawn{ending}"
+    code, _, err = run(
+        *("predict", "mobilenet.keras", picture, "--labels", tmp_path / "labels.txt"),
+        *("--plot", drawn),
+    )
+    assert code == 0
+    assert err == f"kerastorch: {drawn}: Matplotlib's font lacks signs of some names or labels\n"
+
+
+def test_a_model_of_any_size_sees_pictures_at_its_own(run, tmp_path):
+    model = kerastorch.create_model("mobilenet_v3_small", classes=6)
+    assert model.input_shape == (None, None, None, 3)
+    model.save_weights(tmp_path / "v3.safetensors")
+    architecture = ["--model", "mobilenet_v3_small", "--classes", 6]
+    for size, words in (([], "224 x 224"), (["--size", 64, 96], "64 x 96")):
+        code, out, _ = run("predict", tmp_path / "v3.safetensors", FILES[0], *architecture, *size)
+        assert code == 0
+        assert f"Read at {words}" in out
+
+
 def test_the_figure_of_many_pictures_says_that_it_has_the_first(run, tmp_path):
     code, out, err = run("predict", "mobilenet.keras", *FILES * 7, "--plot", tmp_path / "many.png")
     assert code == 0
@@ -179,13 +205,20 @@ def test_a_single_score_tells_two_classes_apart(run, tmp_path, end):
     [
         ("--cam conv1", "--cam goes with --plot"),
         ("--plot out.png --cam conv_pw_13_rel", "Did you mean 'conv_pw_13_relu'"),
+        ("--plot out.png --cam predictions", "does not give one map"),
+        ("--plot folder.png", "folder.png: Is a directory"),
         ("--plot out.gif", "out.gif: figures go into a file named"),
         ("--plot nowhere/out.png", "nowhere/out.png: No such file or directory"),
         ("--device cuda:99", "--device cuda:99: "),
         ("--device toaster", "--device toaster: "),
     ],
 )
-def test_wrong_options_are_an_error_of_a_line(run, arguments, message):
+def test_wrong_options_are_an_error_of_a_line(run, monkeypatch, arguments, message):
+    def classify(*arguments):
+        raise AssertionError("Pictures are classified, and all for nothing.")
+
+    monkeypatch.setattr(predict, "_predictions", classify)
+    Path("folder.png").mkdir(exist_ok=True)
     code, out, err = run("predict", "mobilenet.keras", FILES[0], *arguments.split())
     assert (code, out) == (1, "")
     assert err.startswith("kerastorch: ")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..applications.transforms import Preprocessing
 from ..cam import grad_cam, overlay
-from ..convert.atomic import replacing
+from ..convert.atomic import check_no_folder, replacing
 from ..engine import Model
 from ..extras import need
 from ..picture_files import shown
@@ -37,6 +40,7 @@ GAP, MARGIN, CAPTION = 0.25, 0.35, 0.3
 
 PIXELS = 900  # of a photograph's longer side, at most
 INK, GREY, PAPER, TRACK = "#1d2433", "#7b8494", "#f3f5f8", "#e8ebf0"
+MISSING_SIGN = r"Glyph .* missing from"  # how Matplotlib's warning begins
 BEST, OTHERS = "#1f6f8b", "#9cc3d0"
 
 
@@ -46,6 +50,7 @@ def check_output(path: str) -> None:
         raise ValueError(f"{path}: figures go into a file named {', '.join(KINDS)}")
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    check_no_folder(Path(path))
     need("matplotlib", "plot")
 
 
@@ -86,8 +91,30 @@ def plot(
             top = MARGIN + row * (height + MARGIN)
             pictures = _pictures(prediction, model, preprocessing, cam_layer)
             _draw_card(figure, (left, top), prediction, pictures)
-        with replacing(Path(path)) as file:
+        with replacing(Path(path)) as file, _missing_signs_in_a_line(path):
             figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=160)
+
+
+@contextmanager
+def _missing_signs_in_a_line(path: str) -> Iterator[None]:
+    """Says once what Matplotlib says for each sign that its font does not have."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", MISSING_SIGN)
+        yield
+    of_signs = [one for one in caught if re.match(MISSING_SIGN, str(one.message))]
+    for other in (one for one in caught if one not in of_signs):
+        warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    if of_signs:
+        print(
+            f"kerastorch: {path}: Matplotlib's font lacks signs of some names or labels",
+            file=sys.stderr,
+        )
+
+
+def check_cam(model: Model, preprocessing: Preprocessing, layer: str) -> None:
+    """Raises `ValueError` for a layer that gives no map, as an empty picture shows."""
+    like = next(model.parameters())
+    grad_cam(model, like.new_zeros(1, preprocessing.channels, *preprocessing.size), layer)
 
 
 def _pictures(

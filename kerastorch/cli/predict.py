@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from ..applications.transforms import Preprocessing
-from ..cam import find_layer
 from ..engine import Model
 from ..picture_files import PictureBatches, outputs_for, read_batches, shown
 from ..scores import number_of_classes, probabilities
@@ -87,9 +86,9 @@ def run(options: argparse.Namespace) -> None:
     model = open_model(options.model_or_file, options)
     preprocessing = preprocessing_for(model, options)
     if options.cam:
-        find_layer(model, options.cam)  # or it raises, before anything is computed
         if number_of_classes(model) == 1:
             raise ValueError(f"--cam needs a score for each class; {model.name} gives a single one")
+        plotting.check_cam(model, preprocessing, options.cam)
     labels = labels_for(model, options.labels)
     model.to(chosen_device(options))
 
