@@ -12,6 +12,7 @@ input, which is the default here as it is Keras's.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -94,8 +95,11 @@ def evaluate(
         on_progress: is told now and then how many pictures of how many are done.
 
     Raises:
-        ValueError: the model gives no scores for classes, or no picture can be read.
+        ValueError: the model gives no scores for classes, there is no picture in `truth`, or none
+            that can be read.
     """
+    if not truth:
+        raise ValueError("truth is empty: there is no picture to evaluate the model on")
     paths = sorted(truth)
     classes = number_of_told_classes(model)
     batches = PictureBatches(paths, preprocessing or model.transforms(), batch_size, crop)
@@ -187,9 +191,10 @@ def in_list(
     """The classes of pictures by a list.
 
     Each line has the name of a picture, with or without its ending, and after blanks or a comma its
-    class: an index from 0, a WordNet id or one of `labels`. What follows in a line is passed over,
-    and so is a first line that is a heading. So it may be the `val.txt` of Caffe's or the
-    `LOC_val_solution.csv` of Kaggle's ImageNet. Pictures without a line are left out.
+    class: an index from 0, a WordNet id or one of `labels`; beside commas they may be in quotes, as
+    in any CSV. What follows in a line is passed over, and so is a first line that is a heading.
+    So it may be the `val.txt` of Caffe's or the `LOC_val_solution.csv` of Kaggle's ImageNet.
+    Pictures without a line are left out.
 
     Args:
         folder: where the pictures lie, also in folders below it.
@@ -216,7 +221,10 @@ def in_list(
 
 
 def _read_list(path: Path, known: Mapping[str, int], classes: int) -> dict[str, int]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a list in UTF-8: {error}") from None
     if lines and all(line.strip().isdecimal() for line in lines):
         raise ValueError(
             f"{path}: numbers alone, as in ImageNet's development kit, are in an order of its "
@@ -239,7 +247,11 @@ def _read_list(path: Path, known: Mapping[str, int], classes: int) -> dict[str, 
 
 def _split(line: str, known: Mapping[str, int]) -> tuple[str, str]:
     """The name of a picture and its class, which is a name of several words where that is known."""
-    name, rest = [*line.strip().split("," if "," in line else None, maxsplit=1), ""][:2]
+    if "," in line:
+        name, *more = next(csv.reader([line.strip()]))
+        rest = ",".join(more)
+    else:
+        name, rest = [*line.split(maxsplit=1), ""][:2]
     rest = rest.strip()
     return name.strip(), rest if rest in known else re.split(r"[\s,]", rest, maxsplit=1)[0]
 

@@ -163,6 +163,38 @@ def test_pictures_that_the_list_leaves_out_are_left_out(run):
     assert err == f"kerastorch: short.csv: no line for {TESTED - 2} pictures\n"
 
 
+def test_a_list_may_have_quotes_as_other_programs_write_them(run, folder):
+    model = kerastorch.load_model("digits.keras")
+    plain = in_list("flat", "truth.csv", model)
+    with open("truth.csv", newline="") as file, open("quoted.csv", "w", newline="") as quoted:
+        csv.writer(quoted, quoting=csv.QUOTE_ALL).writerows(csv.reader(file))
+    assert in_list("flat", "quoted.csv", model) == plain
+    labels = ["no, one", *NAMES[1:]]
+    for line in ('"000","no, one"\n', "000,no, one\n"):
+        Path("words.csv").write_text(line)
+        assert list(in_list("flat", "words.csv", model, labels).values()) == [0]
+
+
+def test_no_pictures_are_no_evaluation(folder):
+    model = kerastorch.load_model(folder / "digits.keras")
+    with pytest.raises(ValueError, match="truth is empty"):
+        evaluate(model, {}, preprocessing=model.transforms(mode="none"))
+
+
+def test_a_model_of_any_size_sees_pictures_at_its_own(run, tmp_path):
+    """As `model.transforms()` has them, which takes the size that the application has."""
+    model = kerastorch.create_model("mobilenet_v3_small", classes=10)
+    assert model.input_shape == (None, None, None, 3)
+    model.save_weights(tmp_path / "v3.safetensors")
+    Path("short.csv").write_text("000,3\n001,1\n")
+    code, out, _ = run(
+        *("--data", "flat", "--truth", "short.csv", "--model", "mobilenet_v3_small"),
+        *("--weights", tmp_path / "v3.safetensors", "--classes", 10),
+    )
+    assert code == 0
+    assert "Read at 224 x 224" in out
+
+
 def test_imagenet_goes_by_its_ids_and_beside_the_published_figures(run, folder, tmp_path):
     ids = wordnet_ids()
     picture = next((folder / "flat").iterdir())
@@ -250,6 +282,7 @@ def test_the_pairs_that_are_confused_most_come_first():
         ("--data flat --truth empty.csv", "empty.csv: no line for a picture in flat"),
         ("--data flat --truth other.csv", "other.csv: no line for a picture in flat"),
         ("--data flat --truth wrong.csv", "wrong.csv, line 2: '10' is no class"),
+        ("--data flat --truth latin.csv", "latin.csv: not a list in UTF-8"),
         ("--data flat --truth nowhere.csv", "nowhere.csv: No such file"),
         ("--data nowhere", "nowhere: No such file"),
         ("--data by_number --labels twice.txt", "labels must be unique here; there is twice: nine"),
@@ -263,6 +296,7 @@ def test_errors_are_a_line(run, arguments, message):
     Path("empty.csv").touch()
     Path("other.csv").write_text("name,class\nabc,3\n")
     Path("wrong.csv").write_text("000,3\n001,10\n")
+    Path("latin.csv").write_text("Übung,3\n", encoding="latin-1")
     Path("twice.txt").write_text("\n".join([*NAMES[1:], "nine"]))
     code, out, err = run(*arguments.split(), "--model", "digits.keras")
     assert (code, out) == (1, "")
