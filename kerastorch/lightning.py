@@ -155,6 +155,7 @@ class Classifier(pl.LightningModule):
 
     def _loss(self, scores: Tensor, targets: Tensor) -> Tensor:
         if self.task == "multiclass":
+            targets = targets.to(scores.dtype) if targets.ndim == 2 else targets
             return F.cross_entropy(scores, targets, label_smoothing=self.label_smoothing)
         targets = targets.reshape(scores.shape).to(scores.dtype)
         return F.binary_cross_entropy_with_logits(scores, targets)

@@ -163,6 +163,11 @@ def test_metrics_are_of_all_images_and_mixtures_count_by_their_largest_part():
     (of_mixed,) = make_trainer(1).test(Classifier(model), batches, verbose=False)
     assert of_mixed["test_accuracy"] == found["test_accuracy"]
 
+    one_hot = torch.nn.functional.one_hot(targets, CLASSES)  # whole numbers
+    batches = DataLoader(TensorDataset(images, one_hot), 8)
+    (of_one_hot,) = make_trainer(1).test(Classifier(model), batches, verbose=False)
+    assert of_one_hot == pytest.approx(found)
+
 
 def test_a_replaced_head_says_how_many_classes_it_has():
     model = make_model()
