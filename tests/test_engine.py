@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import kerastorch
 from kerastorch import Input, Model, Sequential, layers
 from kerastorch.config import data_format_scope
+from kerastorch.engine.foreign import UnknownShape
 from kerastorch.engine.layout import from_keras_layout, keras_shape
 from kerastorch.engine.naming import RESERVED_KEYS
 from kerastorch.engine.structure import flatten
@@ -774,6 +775,31 @@ def test_a_model_says_its_shape_at_other_sizes():
     assert model.output_shape == (None, None, None, 1280)
     assert model.compute_output_shape((2, 97, 65, 3)) == (2, 3, 2, 1280)
     assert model(torch.zeros(2, 3, 97, 65)).shape == (2, 1280, 3, 2)
+
+
+def test_modules_of_torch_say_their_shapes_too():
+    class Opaque(torch.nn.Module):
+        def forward(self, x):
+            return x * float(x.mean())
+
+    image = Input((None, None, 3))
+    x = Conv2D(4, 3, name="head")(Conv2D(4, 3, name="first")(image))
+    model = Model(image, x)
+    model.first = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.BatchNorm2d(4))
+    before = copy.deepcopy(model.state_dict())
+    assert model.train().compute_output_shape((None, 11, 13, 3)) == (None, 3, 4, 4)
+    assert model.compute_output_shape((5, 11, 13, 3)) == (5, 3, 4, 4)
+    assert all(tensor.equal(before[key]) for key, tensor in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    model.first = Opaque()
+    with pytest.raises(UnknownShape, match="Opaque is not known to take"):
+        model.compute_output_shape((None, 11, 13, 3))
+    vector = Input((4,))
+    model = Model(vector, Dense(2, name="head")(vector))
+    model.head = torch.nn.Linear(4, 2)
+    with pytest.raises(ValueError, match="Linear is not known to take") as caught:
+        model.compute_output_shape((None, 5))
+    assert not isinstance(caught.value, UnknownShape)
 
 
 # Sequential

@@ -8,7 +8,7 @@ import torch
 
 import kerastorch
 from kerastorch import layers
-from kerastorch.fine_tuning import lora_targets
+from kerastorch.fine_tuning import checkpoint_blocks, lora_targets, parameter_groups
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread_in_module"),
@@ -132,6 +132,22 @@ def test_modules_of_torch_in_a_layers_place():
     model, _ = make_model("mobilenet_v2")
     model.predictions = torch.nn.Sequential(torch.nn.Dropout(0.1), torch.nn.Linear(1280, 5))
     assert matches(model, lora_targets(model, -1)) == ["predictions.1"]
+
+
+def test_models_of_open_size_stay_useful_with_adapters():
+    model = kerastorch.create_model("mobilenet_v2", include_top=False, pooling="avg", alpha=0.35)
+    model.reset_classifier(3)
+    groups = parameter_groups(model, 1e-3)
+    assert model.transforms().size == (224, 224)
+    targets = lora_targets(model, since="block_14_expand")
+    model = adapt(model, targets).get_base_model()
+    assert model.compute_output_shape((None, 96, 96, 3)) == (None, 3)
+    assert model.compute_output_shape((None, None, None, 3)) == (None, 3)
+    assert model.transforms().size == (224, 224)
+    assert {group["lr"] for group in parameter_groups(model, 1e-3)} == {groups[0]["lr"]}
+    checkpoint_blocks(model)
+    model.train()(torch.rand(2, 3, 40, 40)).sum().backward()
+    assert model.predictions.lora_B.default.weight.grad.any()
 
 
 def test_nothing_to_adapt_is_refused():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .foreign import adapted_layer, output_shapes
 from .input import Input, InputLayer
 from .layer import Layer, flatten_shapes
 from .layout import from_keras_layout, to_keras_layout
@@ -397,16 +398,14 @@ class Functional(Layer):
                 sizes[slot] = shape
 
     def _shape_of_call(self, step: Step, arguments: list) -> Any:
-        module = self._modules[step.key]
+        module = adapted_layer(self._modules[step.key])
         if isinstance(module, Layer):
             return module.compute_output_shape(*arguments)
         known = [map_structure(self._plan.shapes.__getitem__, slots) for slots in step.arguments]
-        if flatten_shapes(known) != flatten_shapes(arguments):
-            raise ValueError(
-                f"Only layers can say what other input sizes give; {step.key!r} is a "
-                f"{type(module).__name__}."
-            )
-        return [self._plan.shapes[slot] for slot in step.outputs]
+        if flatten_shapes(known) == flatten_shapes(arguments):
+            return [self._plan.shapes[slot] for slot in step.outputs]
+        with evaluation(module):
+            return output_shapes(module, arguments, known, self.data_format)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         """The outputs for arrays, computed in inference mode and in batches, as Keras does.
