@@ -16,7 +16,7 @@ from kerastorch import Input, Model, ops
 from kerastorch.config import data_format_scope
 from kerastorch.convert.config import model_config, model_from_config
 from kerastorch.convert.errors import UnsupportedLayersError
-from kerastorch.layers import Conv2D, Dense, InputLayer
+from kerastorch.layers import Conv2D, Dense, InputLayer, ReLU
 from tests import parity
 from tests.oracle.client import Oracle
 
@@ -342,6 +342,28 @@ def test_axes_are_those_of_keras(data_format):
     for symbol, ours, theirs in zip(model.outputs, results, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6, err_msg=str(symbol))
         assert symbol.shape == (None, *theirs.shape[1:])
+
+
+@pytest.mark.parametrize(
+    "passed_on",
+    [
+        ops.Einsum("bij->bji"),
+        ops.Pad(0, mode="reflect"),
+        ops.Pad(0, mode="symmetric"),
+        ops.Pad(0),
+        ops.Transpose((0, 2, 1)),
+    ],
+    ids=str,
+)
+def test_what_an_operation_passes_on_is_not_overwritten(passed_on):
+    """Where it gives what it has got, in another form."""
+    matrix = Input((4, 4))
+    model = Model(matrix, ReLU()(passed_on(matrix))).eval()
+    x = torch.randn(2, 4, 4)
+    given = x.clone()
+    with torch.inference_mode():
+        model(x)
+    assert torch.equal(x, given)
 
 
 def test_operations_are_no_layers():

@@ -59,8 +59,6 @@ class Einsum(Operation):
         ValueError: there is no `->`, or an ellipsis, or the letters do not fit.
     """
 
-    makes_new_tensor = True
-
     def __init__(self, subscripts: str, name: str | None = None):
         super().__init__(name=name)
         self.subscripts = subscripts

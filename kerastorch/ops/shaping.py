@@ -351,7 +351,6 @@ class Pad(Operation):
     """
 
     settings = ("constant_values",)
-    makes_new_tensor = True
 
     def __init__(self, pad_width: int | Sequence, mode: str = "constant", name: str | None = None):
         super().__init__(name=name)
