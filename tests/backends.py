@@ -9,6 +9,7 @@ with them the tests' own process crashed when a child of it ended.
 import copy
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -71,6 +72,43 @@ def check_wide_depthwise_convolution(backend: str) -> None:
         assert differ_by(optimize(model, backend=backend)(given), model(given)) <= 1e-5
 
 
+def check_threads(backend: str) -> None:
+    """Each gets the outputs of its own inputs."""
+    image = layers.Input((9, 9, 3))
+    model = kerastorch.Model(image, layers.Conv2D(8, 3)(layers.Conv2D(8, 3)(image))).eval()
+    optimized = optimize(model, backend=backend)
+    images = [torch.randn(1, 3, 9, 9) for _ in range(60)]
+    with torch.no_grad():
+        expected = [model(x) for x in images]
+    with ThreadPoolExecutor(4) as threads:
+        for given, wanted in zip(threads.map(optimized, images), expected, strict=True):
+            assert differ_by(given, wanted) <= 1e-5
+
+
+def check_types_and_gradients(backend: str) -> None:
+    """Outputs have the type of the inputs, and what they go into can be trained."""
+    image = layers.Input((9, 9, 3))
+    optimized = optimize(kerastorch.Model(image, layers.Conv2D(8, 3)(image)), backend=backend)
+    for dtype in (torch.bfloat16, torch.float16, torch.float64):
+        assert optimized(torch.randn(2, 3, 9, 9, dtype=dtype)).dtype == dtype
+    with torch.inference_mode():
+        optimized(torch.randn(2, 3, 9, 9))
+    head = torch.nn.Conv2d(8, 2, 3)
+    head(optimized(torch.randn(2, 3, 9, 9))).sum().backward()
+    assert head.weight.grad.abs().sum() > 0
+
+
+def check_sizes(backend: str) -> None:
+    """More sizes than PyTorch compiles a function for if nobody asks."""
+    image = layers.Input((None, None, 3))
+    model = kerastorch.Model(image, layers.Conv2D(2, 3)(image)).eval()
+    optimized = optimize(model, backend=backend)
+    for size in range(5, 17):
+        x = torch.randn(1, 3, size, 5)
+        with torch.no_grad():
+            assert differ_by(optimized(x), model(x)) <= 1e-5
+
+
 def check_bfloat16(backend: str) -> None:
     """It is what is computed in, or refused; inputs and outputs are float32."""
     model = randomize(kerastorch.create_model("mobilenet", alpha=0.25, classes=7))
@@ -93,6 +131,10 @@ def main() -> None:
     check_structures(backend)
     check_wide_depthwise_convolution(backend)
     check_bfloat16(backend)
+    check_threads(backend)
+    check_types_and_gradients(backend)
+    if backend == "inductor":
+        check_sizes(backend)
 
 
 if __name__ == "__main__":

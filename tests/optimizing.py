@@ -7,7 +7,7 @@ from torch import nn
 def randomize(model):
     """Gives every batch normalisation statistics and weights that show."""
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_(std=0.2)
             module.running_var.uniform_(0.5, 2)
             for parameter in module.parameters():

@@ -11,6 +11,7 @@ from torch import nn
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications import get_record
+from kerastorch.config import data_format_scope
 from kerastorch.optimization import keep_memory, optimize
 from kerastorch.optimization.backends import choosing
 from tests.architectures import registered
@@ -202,6 +203,114 @@ def test_models_within_are_optimised_too():
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.inference_mode():
         assert differ_by(optimized(x), model(x)) <= 1e-12
+
+
+def cut_and_whole(normalized):
+    """A model of a base and of what it is cut at, which share a convolution, on one image."""
+    image = layers.Input((9, 11, 3))
+    convolved = layers.Conv2D(4, 3, name="conv")(image)
+    norm = layers.BatchNormalization(name="norm")(convolved)
+    base = kerastorch.Model(image, layers.ReLU()(norm), name="base")
+    cut = kerastorch.Model(image, norm if normalized else convolved, name="cut")
+    other = layers.Input((9, 11, 3))
+    return randomize(kerastorch.Model(other, [base(other), cut(other)]))
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_what_models_share_is_left_alone(normalized):
+    assert_equal_outputs(cut_and_whole(normalized))
+
+
+def test_one_module_in_two_places_is_left_alone():
+    model = small_model(
+        layers.Conv2D(3, 3, padding="same", name="first"),
+        layers.BatchNormalization(),
+        layers.Conv2D(3, 3, padding="same", name="second"),
+        layers.BatchNormalization(),
+    )
+    model.second = model.first
+    assert_equal_outputs(model)
+
+
+def assert_equal_outputs(model):
+    """In float64 by the layers' calls, in float32 by oneDNN's kernels."""
+    for dtype, tolerance in TOLERANCE.items():
+        model = model.to(dtype)
+        x = torch.randn(2, 3, 9, 11, dtype=dtype)
+        optimized = optimize(model)
+        with torch.inference_mode():
+            given, wanted = optimized(x), model(x)
+        given, wanted = (y if isinstance(y, list) else [y] for y in (given, wanted))
+        for one, other in zip(given, wanted, strict=True):
+            assert differ_by(one, other) <= tolerance
+
+
+@pytest.mark.parametrize("before", [layers.Flatten, lambda: layers.Reshape((27, 11)), None])
+def test_dense_features_are_normalised_along_their_own_axis(before):
+    """Which is the last, also where images have their channels first."""
+    with data_format_scope("channels_first"):
+        image = layers.Input((3, 9, 11))
+        x = before()(image) if before else image
+        x = layers.BatchNormalization(axis=1)(layers.Dense(x.shape[1])(x))
+        assert_equal_outputs(randomize(kerastorch.Model(image, x)))
+
+
+def test_models_called_in_training_mode_stay_as_they_are():
+    image = layers.Input((9, 11, 3))
+    norm = layers.BatchNormalization()(layers.Conv2D(4, 3)(image))
+    base = kerastorch.Model(image, norm, name="base")
+    other = layers.Input((9, 11, 3))
+    model = randomize(kerastorch.Model(other, base(other, training=True)))
+    assert_equal_outputs(model)
+
+
+def test_inputs_by_name_reach_models_within():
+    first, second = layers.Input((4,), name="z"), layers.Input((4,), name="a")
+    difference = layers.Subtract()([first, layers.Dense(4)(second)])
+    inner = kerastorch.Model([first, second], difference, name="inner")
+    one, other = layers.Input((4,)), layers.Input((4,))
+    model = kerastorch.Model([one, other], inner({"z": one, "a": other})).eval()
+    x = [torch.randn(2, 4), torch.randn(2, 4)]
+    with torch.inference_mode():
+        assert differ_by(optimize(model)(x), model(x)) <= 1e-5
+
+
+def test_parents_in_training_mode_leave_it_in_evaluation_mode():
+    optimized = optimize(small_model(layers.BatchNormalization(), layers.Dropout(0.5)).double())
+    state = copy.deepcopy(optimized.state_dict())
+    x = torch.randn(2, 3, 9, 11, dtype=torch.float64)
+    expected = optimized(x)
+    assert torch.equal(nn.Sequential(optimized).train()(x), expected)
+    assert all(torch.equal(value, state[key]) for key, value in optimized.state_dict().items())
+
+
+class Negative(kerastorch.Model):
+    """A user's own model."""
+
+    def forward(self, inputs, training=None):
+        return -super().forward(inputs, training)
+
+
+def test_models_with_a_forward_of_their_own_are_refused():
+    image = layers.Input((9, 11, 3))
+    inner = Negative(image, layers.BatchNormalization()(layers.Conv2D(4, 3)(image)))
+    for model in (inner, nn.Sequential(nn.Conv2d(3, 4, 3))):
+        with pytest.raises(TypeError, match=f"not a {type(model).__name__}"):
+            optimize(model)
+    other = layers.Input((9, 11, 3))
+    assert_equal_outputs(randomize(kerastorch.Model(other, layers.ReLU()(inner(other)))))
+
+
+def test_other_sizes_than_the_models_are_computed_too():
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3)(image)
+    pooled = layers.Conv2D(3, 1)(layers.AveragePooling2D(6)(x))
+    model = randomize(kerastorch.Model(image, layers.Add()([pooled, layers.Conv2D(3, 6)(x)])))
+    optimized = optimize(model)
+    for size in (8, 10, 8):
+        x = torch.randn(2, 3, size, size)
+        with torch.inference_mode():
+            assert differ_by(optimized(x), model(x)) <= 1e-5
 
 
 def test_what_is_asked_to_be_random_stays_random():

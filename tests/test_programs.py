@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import kerastorch
-from kerastorch import layers
+from kerastorch import activations, layers
 from kerastorch.optimization import optimize
 from tests.optimizing import differ_by, randomize
 
@@ -255,7 +255,27 @@ def put_another_layer(model):
     model.conv2d_1 = nn.Conv2d(4, 4, 5, padding=2)
 
 
-@pytest.mark.parametrize("change", [scale_weights, load_others, assign_others, put_another_layer])
+def leave_out_activations(model):
+    for layer in model.layers:
+        if hasattr(layer, "activation"):
+            layer.activation = activations.linear
+
+
+def put_another_forward(model):
+    model.conv2d_1.forward = lambda x: x + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        scale_weights,
+        load_others,
+        assign_others,
+        put_another_layer,
+        leave_out_activations,
+        put_another_forward,
+    ],
+)
 def test_changes_are_seen(change):
     optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
     assert fuses(optimized, x)

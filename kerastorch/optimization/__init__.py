@@ -15,7 +15,7 @@ from . import passes
 from .backends import check_backend
 from .memory import keep_memory
 from .optimized import OptimizedModel, become_optimized
-from .steps import Steps
+from .steps import Steps, computes_by_plan, parts_in_evaluation, shared_modules
 
 __all__ = ["OptimizedModel", "keep_memory", "optimize"]
 
@@ -60,13 +60,18 @@ def optimize(
         are those of `model.eval()` up to rounding.
 
     Raises:
+        TypeError: the model is none, or has a `forward` of its own.
         ValueError: there is no such backend.
         ModuleNotFoundError: it is not installed; the message says how to.
     """
     check_backend(backend)
+    if not computes_by_plan(model):
+        kind = type(model).__qualname__
+        raise TypeError(f"optimize takes a Model without a forward of its own, not a {kind}.")
     optimized = copy.deepcopy(model).eval().requires_grad_(False)
-    for part in [module for module in optimized.modules() if isinstance(module, Model)]:
-        steps = Steps(part)
+    shared = shared_modules(optimized)
+    for part in parts_in_evaluation(optimized):
+        steps = Steps(part, shared)
         for leave_out in (*PASSES, *([passes.fold_preprocessing] if fold_preprocessing else [])):
             leave_out(steps)
         steps.apply()

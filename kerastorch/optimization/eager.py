@@ -22,7 +22,8 @@ class EagerRun:
 
     def __init__(self, model: Model, run_plan: Run):
         self._model, self._run_plan = model, run_plan
-        self._prepared: tuple[_Watch, Run] | None = None  # one, as threads may share the model
+        # In one piece, as threads may share the model.
+        self._prepared: tuple[_Watch, Program | None] | None = None
 
     def __call__(self, values: list[Tensor]) -> list[Tensor]:
         if not _can_take_program(values):
@@ -30,10 +31,11 @@ class EagerRun:
         prepared = self._prepared
         if prepared is None or prepared[0].sees_a_change():
             watch = _Watch(self._model)
-            run = Program(self._model) if watch.allows_program() else self._run_plan
-            self._prepared = prepared = watch, run
-        _, run = prepared
-        return run(values)
+            program = Program(self._model) if watch.allows_program() else None
+            self._prepared = prepared = watch, program
+        _, program = prepared
+        fits = program is not None and program.fits(values)
+        return program(values) if fits else self._run_plan(values)
 
 
 def _can_take_program(values: list[Tensor]) -> bool:
@@ -47,7 +49,7 @@ def _can_take_program(values: list[Tensor]) -> bool:
 
 
 class _Watch:
-    """Remembers the modules, weights and hooks of a model, and sees when they are others."""
+    """Remembers a model's modules, weights, hooks and activations, and sees when they change."""
 
     def __init__(self, model: nn.Module):
         modules = list(model.modules())
@@ -63,6 +65,7 @@ class _Watch:
             for module in modules
             for hooks in (module._forward_hooks, module._forward_pre_hooks)
         ]
+        self._attributes = [vars(module) for module in modules]
         self._state = self._look()
 
     def sees_a_change(self) -> bool:
@@ -81,7 +84,8 @@ class _Watch:
     def _look(self) -> tuple:
         modules = [child for own in self._children for child in own.values()]
         weights = [(x.data_ptr(), _version(x)) for x in self._all_tensors()]
-        return modules, weights, list(map(len, self._hooks))
+        ways = [(own.get("activation"), own.get("forward")) for own in self._attributes]
+        return modules, weights, list(map(len, self._hooks)), ways
 
 
 def _version(x: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ..features import FeatureExtractor
 
 
+_PREPARING = threading.RLock()  # one at a time: backends are timed meanwhile
+
+
 class OptimizedModel(Model):
     """A model for inference; `optimize` makes it.
 
@@ -27,8 +31,9 @@ class OptimizedModel(Model):
     prepared when inputs of a size first come, which may take a minute; copies and pickles are
     prepared anew.
 
-    `"eager"` sees hooks, modules and weights that come later, but not what is written into a
-    weight's `data` after the first call; the other backends keep what they were prepared with.
+    `"eager"` sees hooks, modules, weights and activations that come later, but not what is written
+    into a weight's `data` after the first call, or another stride or padding of a layer; the other
+    backends keep what they were prepared with.
 
     Attributes:
         backend: what runs it.
@@ -58,10 +63,16 @@ class OptimizedModel(Model):
         if self.backend == "eager":
             return self._run_eagerly(values)
         key = tuple((tuple(x.shape), x.dtype, x.device) for x in values)
-        with torch.inference_mode():
-            if key not in self._runs:
+        # In the same mode whatever the caller's, and so that outputs may go into what is trained.
+        with torch.inference_mode(False), torch.no_grad():
+            run = self._runs.get(key) or self._prepared(key, values)
+            return run(values)
+
+    def _prepared(self, key: tuple, values: list[Tensor]) -> Run:
+        with _PREPARING:
+            if key not in self._runs:  # another thread may have seen to it
                 self._runs[key] = prepare(self.backend, self, values)
-            return self._runs[key](values)
+            return self._runs[key]
 
     def _run_eagerly(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by PyTorch."""
@@ -80,6 +91,10 @@ class OptimizedModel(Model):
         given = run([_cast(x, dtype) for x in values])
         floating = next((x.dtype for x in values if x.is_floating_point()), torch.float32)
         return [_cast(y, floating) for y in given]
+
+    def train(self, mode: bool = True) -> OptimizedModel:
+        """Stays in evaluation mode, also where a module around it is trained."""
+        return super().train(False)
 
     def feature_maps(self, *names: str, as_list: bool = False) -> FeatureExtractor:
         features = super().feature_maps(*names, as_list=as_list)

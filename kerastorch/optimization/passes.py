@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import activations, layers
+from ..engine.layout import tensor_axis
 from ..engine.plan import Step
 from .steps import Steps
 
@@ -87,8 +88,10 @@ def fold_normalizations(steps: Steps) -> None:
     """Folds each batch normalisation into the convolution or dense layer in front of it."""
     for maker, step in steps.pairs():
         layer, norm = steps.module(maker), steps.module(step)
-        is_norm = isinstance(norm, layers.BatchNormalization) and not step.training
-        if is_norm and _is_linear(layer) and normalizes_features(norm):
+        if not isinstance(norm, layers.BatchNormalization) or step.training:
+            continue
+        rank = len(steps.shape(step.outputs[0]))
+        if _is_linear(layer) and normalized_axis(norm, rank) == _features_axis(layer, rank):
             _fold(*scale_and_shift(norm), layer)
             steps.leave_out(step)
 
@@ -98,10 +101,16 @@ def _is_linear(layer: nn.Module) -> bool:
     return isinstance(layer, foldable) and layer.activation is activations.linear
 
 
-def normalizes_features(norm: layers.BatchNormalization) -> bool:
-    """Whether a batch normalisation is one of the channels of images, or of the last axis."""
-    features = 1 if norm.data_format == "channels_first" else -1
-    return norm.axis in (features, features % 4)
+def normalized_axis(norm: layers.BatchNormalization, rank: int) -> int:
+    """The axis that a batch normalisation has statistics along, in tensors of a rank."""
+    return tensor_axis(norm.axis, rank, norm.data_format)
+
+
+def _features_axis(layer: nn.Module, rank: int) -> int:
+    """The axis along which a convolution or dense layer has its features."""
+    if isinstance(layer, layers.Dense):
+        return tensor_axis(-1, rank, layer.data_format)
+    return 1
 
 
 def _fold(scale: Tensor, shift: Tensor, layer: nn.Module) -> None:
@@ -147,7 +156,7 @@ def fold_scales(steps: Steps) -> None:
     makers = steps.makers()
     for step in steps:
         module = steps.module(step)
-        if not isinstance(module, layers.CustomScaleLayer):
+        if not isinstance(module, layers.CustomScaleLayer) or not steps.is_alone(step):
             continue
         _, scaled = steps.taken(step)
         layer = steps.module(makers[scaled]) if scaled in makers else None

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from .. import activations, layers
 from ..engine import Model
-from ..engine.layout import moves_channels
+from ..engine.layout import tensor_axis, tensor_shape
+from ..engine.model import unpack_singleton
 from ..engine.plan import Plan, Step
 from ..engine.shortcuts import Shortcuts, may_look
 from ..engine.structure import flatten, map_structure
@@ -22,7 +23,7 @@ from ..layers.activation import activate_own
 from ..layers.convolutional import SamePaddedConv2d
 from ..layers.padding import Margins
 from .kernels import AFTER_SUM, ATTRIBUTES, Convolution, affine, convolution, dense
-from .passes import activation_of, normalizes_features, scale_and_shift
+from .passes import activation_of, normalized_axis, scale_and_shift
 
 
 class Program:
@@ -37,11 +38,20 @@ class Program:
     def __init__(self, model: Model):
         plan = model._plan
         self._inputs = flatten(plan.inputs)
+        self._shapes = [tensor_shape(plan.shapes[slot], model.data_format) for slot in self._inputs]
         self._outputs = flatten(plan.outputs)
         calls = _fuse_sums(list(_calls(plan, model._modules)), plan, self._outputs)
         calls = _fuse_activations(calls, self._outputs)
         self._calls = _with_slots_to_free(calls, self._outputs)
         self._slots = 1 + max([len(plan.shapes) - 1, *(max(call.given) for call in calls)])
+
+    def fits(self, inputs: list[Tensor]) -> bool:
+        """Whether inputs have the sizes of the model's, by which sums are fused."""
+        return all(
+            extent in (None, size)
+            for shape, x in zip(self._shapes, inputs, strict=True)
+            for extent, size in zip(shape, x.shape, strict=True)
+        )
 
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, of inputs in order."""
@@ -110,14 +120,13 @@ def _kernels_of(
     """The kernels that do, one after another, what a layer does before its activation, if any."""
     if may_look(module):
         return []
+    is_of_images = len(plan.shapes[step.outputs[0]]) == 4
     if isinstance(module, layers.BatchNormalization):
-        is_of_images = len(plan.shapes[step.outputs[0]]) == 4
-        if not is_of_images or not normalizes_features(module):
+        if not is_of_images or normalized_axis(module, 4) != 1:
             return []
         return [affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
     if isinstance(module, layers.Dense):
-        is_of_images = len(plan.shapes[step.outputs[0]]) == 4
-        is_of_channels = is_of_images and moves_channels(4, module.data_format)
+        is_of_channels = is_of_images and tensor_axis(-1, 4, module.data_format) == 1
         return [dense(module)] if is_of_channels and not module._modules else []
     if isinstance(module, layers.SeparableConv2D):
         parts = [module.depthwise, module.pointwise]
@@ -162,10 +171,9 @@ def _chain(
 
 def _function(module: nn.Module, step: Step, options: Mapping[str, Any]) -> Callable[..., Any]:
     """What calls a module with the tensors that a step takes, flat."""
-    if isinstance(module, Model) and not may_look(module) and not options.get("training"):
-        program = Program(module)
-        return lambda *inputs: _unpacked(program(list(inputs)))
     call = functools.partial(module if may_look(module) else module.forward, **options)
+    if isinstance(module, Model) and not may_look(module) and not options.get("training"):
+        call = _nested(module, call)
     if all(isinstance(argument, int) for argument in step.arguments):
         regular = call
     else:
@@ -177,8 +185,18 @@ def _function(module: nn.Module, step: Step, options: Mapping[str, Any]) -> Call
     return regular if len(step.outputs) == 1 else lambda *inputs: flatten(regular(*inputs))
 
 
-def _unpacked(outputs: list[Tensor]) -> Any:
-    return outputs[0] if len(outputs) == 1 else outputs
+def _nested(model: Model, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What calls a model within by a program of its own, where its inputs fit."""
+    program = Program(model)
+
+    def run(inputs: Any) -> Any:
+        values = model._arrange(inputs)
+        if not program.fits(values):
+            return call(inputs)
+        outputs = iter(program(values))
+        return unpack_singleton(map_structure(lambda _: next(outputs), model._plan.outputs))
+
+    return run
 
 
 # ------------------------------------------------------------------------------------------- fusing

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from torch import nn
 
 from ..engine import Model
+from ..engine.layout import Shape
 from ..engine.plan import Step
 from ..engine.shortcuts import may_look
 from ..engine.structure import flatten, map_structure
@@ -18,10 +19,12 @@ class Steps:
 
     Args:
         model: is changed by `apply`, and its layers by the passes.
+        shared: the modules that several steps call, of this model or of others, by their `id`.
+            They stay as they are.
     """
 
-    def __init__(self, model: Model):
-        self._model = model
+    def __init__(self, model: Model, shared: Set[int]):
+        self._model, self._shared = model, shared
         self._steps = {step.outputs: step for step in model._plan.steps}
         self._outputs = model._plan.outputs
         self._stand_ins: dict[int, int] = {}  # for the values of steps that are left out
@@ -32,6 +35,14 @@ class Steps:
 
     def module(self, step: Step) -> nn.Module:
         return self._model._modules[step.key]
+
+    def is_alone(self, step: Step) -> bool:
+        """Whether no other step calls the module of this one, which can then be changed for it."""
+        return id(self.module(step)) not in self._shared
+
+    def shape(self, slot: int) -> Shape:
+        """Keras's shape of the value in a slot."""
+        return self._model._plan.shapes[slot]
 
     def replace(self, step: Step, module: nn.Module) -> None:
         """Puts a module in the place of the one that a step calls."""
@@ -49,21 +60,19 @@ class Steps:
         """
         users = Counter(slot for step in self._steps.values() for slot in self.taken(step))
         users.update(map(self._now, flatten(self._outputs)))
-        calls = Counter(step.key for step in self._steps.values())
         return {
             step.outputs[0]: step
             for step in self
-            if len(step.outputs) == 1 == users[step.outputs[0]] and calls[step.key] == 1
+            if len(step.outputs) == 1 == users[step.outputs[0]] and self.is_alone(step)
         }
 
     def pairs(self) -> list[tuple[Step, Step]]:
         """The steps of one value whose module is called only here, each behind its maker."""
         makers = self.makers()
-        calls = Counter(step.key for step in self._steps.values())
         return [
             (makers[taken[0]], step)
             for step in self
-            if len(taken := self.taken(step)) == 1 and taken[0] in makers and calls[step.key] == 1
+            if len(taken := self.taken(step)) == 1 and taken[0] in makers and self.is_alone(step)
         ]
 
     def leave_out(self, step: Step, stand_in: int | None = None) -> None:
@@ -90,3 +99,26 @@ class Steps:
         while slot in self._stand_ins:
             slot = self._stand_ins[slot]
         return slot
+
+
+def computes_by_plan(module: nn.Module) -> bool:
+    """Whether a module is a model that runs its steps and does nothing else."""
+    if not isinstance(module, Model) or "forward" in vars(module):
+        return False
+    return type(module).forward.__module__.startswith("kerastorch.")
+
+
+def parts_in_evaluation(model: Model) -> Iterator[Model]:
+    """A model and those within it, but for what users have made or call in training mode."""
+    yield model
+    trained = {step.key for step in model._plan.steps if step.training}
+    for key, child in model._modules.items():
+        if computes_by_plan(child) and key not in trained:
+            yield from parts_in_evaluation(child)
+
+
+def shared_modules(model: Model) -> set[int]:
+    """The modules that several steps of a model and of those within it call, by their `id`."""
+    parts = [part for part in model.modules() if isinstance(part, Model)]
+    calls = Counter(id(part._modules[step.key]) for part in parts for step in part._plan.steps)
+    return {module for module, count in calls.items() if count > 1}

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ def prepare_onnxruntime(model: OptimizedModel, inputs: list[Tensor]) -> Run:
 
     def run(inputs: list[Tensor]) -> list[Tensor]:
         feed = dict(zip(names, map(_array, inputs), strict=True))
-        return [torch.from_numpy(array) for array in session.run(None, feed)]
+        return _tensors(session.run(None, feed), inputs)
 
     return run
 
@@ -54,19 +55,33 @@ def prepare_openvino(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     core = openvino.Core()
     with exported(model, inputs) as path:
         compiled = core.compile_model(core.read_model(path), "CPU", settings)
-    request = compiled.create_infer_request()
+    request, calling = compiled.create_infer_request(), threading.Lock()
 
     def run(inputs: list[Tensor]) -> list[Tensor]:
-        results = request.infer(list(map(_array, inputs)), share_inputs=True)
-        # Copies, as the next call writes into the same memory.
-        return [torch.from_numpy(results[output].copy()) for output in compiled.outputs]
+        with calling:
+            results = request.infer(list(map(_array, inputs)), share_inputs=True)
+            # Copies, as the next call writes into the same memory.
+            arrays = [results[output].copy() for output in compiled.outputs]
+        return _tensors(arrays, inputs)
 
     return run
 
 
 def _array(x: Tensor) -> np.ndarray:
     """A tensor as an array, channels first in memory too, where few channels take PyTorch long."""
-    return np.ascontiguousarray(x.cpu().numpy())
+    return np.ascontiguousarray(_as_float32(x).cpu().numpy())
+
+
+def _as_float32(x: Tensor) -> Tensor:
+    """What is a floating point number, as these backends take it."""
+    return x.float() if x.is_floating_point() else x
+
+
+def _tensors(arrays: list[np.ndarray], inputs: list[Tensor]) -> list[Tensor]:
+    """The outputs, in the type of the inputs."""
+    dtype = next((x.dtype for x in inputs if x.is_floating_point()), torch.float32)
+    outputs = map(torch.from_numpy, arrays)
+    return [y.to(dtype) if y.is_floating_point() else y for y in outputs]
 
 
 class _Steps(torch.nn.Module):
@@ -89,6 +104,7 @@ def exported(model: OptimizedModel, inputs: list[Tensor]) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
+        inputs = list(map(_as_float32, inputs))
         try:
             with _quiet():
                 torch.onnx.export(
