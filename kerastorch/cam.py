@@ -31,15 +31,15 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
         layer: the name of a layer that gives maps (batch, features, rows, columns), of the model or
             of one nested in it.
         classes: for each image the class that is asked about, also as a tensor; None for its best
-            one.
+            one. A single score speaks for class 1, and its negative for class 0.
 
     Returns:
         Maps (batch, height, width) at the size of the images, from 0 to 1 where anything speaks for
         the class, and 0 everywhere else.
 
     Raises:
-        ValueError: there is no such layer, its output is no map, or there is not one class for each
-            image.
+        ValueError: there is no such layer, its output is no map, there is not one class for each
+            image, or the model has no such class.
     """
     module = find_layer(model, layer)
     if classes is not None and len(classes) != len(x):
@@ -57,7 +57,11 @@ def grad_cam(model: Model, x: Tensor, layer: str, classes: Sequence[int] | None 
             raise ValueError(f"Layer {layer!r} does not give one map for each image.")
         if not found[0].requires_grad:  # an optimised copy, say
             raise ValueError(f"{model.name!r} computes without gradients, which Grad-CAM needs.")
+        if scores.shape[1] == 1:  # a logit
+            scores = torch.cat([-scores, scores], 1)
         best = scores.argmax(1) if classes is None else torch.as_tensor(classes, device=x.device)
+        if not ((best >= 0) & (best < scores.shape[1])).all():
+            raise ValueError(f"Classes are numbers below {scores.shape[1]}; got {best.tolist()}.")
         chosen = scores.gather(1, best[:, None]).sum()
         (slopes,) = torch.autograd.grad(chosen, found)
     maps = (slopes.mean((2, 3), keepdim=True) * found[0].detach()).sum(1, keepdim=True).relu()

@@ -73,10 +73,31 @@ def test_a_map_is_bright_where_the_picture_is():
     assert not grad_cam(quadrants(), torch.zeros(1, 1, 8, 8), "grey").any()
 
 
+def test_a_single_score_is_of_two_classes():
+    """What speaks for one of the two speaks against the other."""
+    image = layers.Input((8, 8, 1))
+    x = layers.Conv2D(1, 1, use_bias=False, name="grey")(image)
+    x = layers.Flatten()(layers.AveragePooling2D((8, 4))(x))
+    model = kerastorch.Model(image, layers.Dense(1, activation="sigmoid", use_bias=False)(x))
+    torch.nn.init.ones_(model.get_layer("grey").weight)
+    pictures = torch.zeros(2, 1, 8, 8)
+    pictures[0, ..., :4] = pictures[1, ..., 4:] = 1
+    for weights, best in (([2.0, -1.0], [1, 0]), ([-2.0, 1.0], [0, 1])):
+        model.layers[-1].weight.data = torch.tensor([weights])
+        found = grad_cam(model, pictures, "grey")
+        assert torch.equal(found, grad_cam(model, pictures, "grey", best))
+        assert found.flatten(1).any(1).tolist() == [True, False]
+        other = grad_cam(model, pictures, "grey", [1 - one for one in best])
+        assert other.flatten(1).any(1).tolist() == [False, True]
+
+
 def test_wrong_arguments_are_refused():
     model, picture = quadrants(), torch.rand(2, 1, 8, 8)
     with pytest.raises(ValueError, match="2 images and 1 classes"):
         grad_cam(model, picture, "grey", [0])
+    for unknown in ([0, 2], [-1, 0]):
+        with pytest.raises(ValueError, match="Classes are numbers below 2"):
+            grad_cam(model, picture, "grey", unknown)
     with pytest.raises(ValueError, match="no layer 'gray'"):
         grad_cam(model, picture, "gray")
     with pytest.raises(ValueError, match="'flatten' does not give one map"):
