@@ -8,6 +8,7 @@ import torch
 
 import kerastorch
 from kerastorch import layers
+from kerastorch.embedding.cutting import embedder
 from tests import parity
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
@@ -103,12 +104,126 @@ def test_it_goes_home(oracle, model, tmp_path):
     assert again.state_dict().keys() == copy.deepcopy(model).state_dict().keys()
 
 
+def small(activation="softmax", name="predictions"):
+    image = layers.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(4, 3, name="conv")(image))
+    x = layers.Dense(10, activation=activation, name=name)(x)
+    return kerastorch.Model(image, x, name="small")
+
+
+def around(model):
+    image = layers.Input((8, 8, 3))
+    return kerastorch.Model(image, model(layers.Rescaling(2.0)(image), training=False))
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_a_model_within_gets_the_new_one(activation):
+    inner = small(activation)
+    model = around(around(inner))
+    images = torch.rand(2, 3, 8, 8)
+    maps = kerastorch.Model(inner.input, inner.conv.output)
+    model.reset_classifier(3, pooling="max", activation="sigmoid")
+    assert model.output_shape == (None, 3)
+    assert inner.output_shape == (None, 3)
+    expected = inner.predictions(maps(4 * images).amax((2, 3)))
+    assert torch.equal(model(images), expected)
+    assert (expected >= 0).all()
+    assert [layer.name for layer in inner.layers[1:]] == ["conv", "pool", "predictions"]
+    assert model._plan.steps[-1].training is False
+    behind = kerastorch.Model(inner.input, layers.Softmax(name="scores")(inner(inner.input)))
+    behind.reset_classifier(4, activation="softmax")
+    assert behind(images).sum(1).allclose(torch.ones(2))
+    assert inner.output_shape == (None, 4)
+
+
+def squeezed():
+    """The end of SqueezeNet: no weights stand behind the pooling."""
+    image = layers.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(10, 1, name="conv")(image))
+    return kerastorch.Model(image, layers.Activation("softmax")(x), name="squeezed")
+
+
+def with_head_of_torch():
+    model = small(None, "head")
+    model.head = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(4, 10))
+    return model
+
+
+def with_softmax_of_torch():
+    model = squeezed()
+    model.activation = torch.nn.Softmax(1)
+    return model
+
+
+@pytest.mark.parametrize("make", [squeezed, with_head_of_torch, with_softmax_of_torch])
+@pytest.mark.parametrize("where", [lambda model: model, around])
+def test_nothing_is_put_on_what_may_be_scores(make, where):
+    model = where(make()).eval()
+    images = torch.rand(2, 3, 8, 8)
+    before = model(images)
+    with pytest.raises(ValueError, match="may be scores already"):
+        model.reset_classifier(3)
+    with pytest.raises(ValueError, match="does not end with a classifier of its own"):
+        embedder(model)
+    assert torch.equal(model(images), before)
+
+
+def test_features_of_a_model_within_are_asked_for():
+    with pytest.raises(ValueError, match="does not end with a classifier of its own"):
+        embedder(around(small(None)))
+    features = embedder(around(kerastorch.Model(*features_of(small()))))
+    assert features.output_shape == (None, 4)
+
+
+def features_of(model):
+    return model.input, model.get_layer("pool").output
+
+
+def test_heads_with_adapters_are_known():
+    from peft import LoraConfig, get_peft_model
+
+    model = small(None)
+    get_peft_model(model, LoraConfig(target_modules=["predictions"], r=2))
+    assert embedder(model).output_shape == (None, 4)
+    model.reset_classifier(3)
+    assert isinstance(model.predictions, layers.Dense)
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 3)
+
+
+def test_a_model_that_is_refused_stays_as_it_was():
+    image = layers.Input((8, 8, 3))
+    model = kerastorch.Model(image, layers.Conv2D(4, 3, name="predictions")(image))
+    model.extra = torch.nn.Linear(2, 2)
+    images = torch.rand(1, 3, 8, 8)
+    before, keys = model(images), model.state_dict().keys()
+    with pytest.raises(ValueError, match=r"must be unique .* \['predictions'\]"):
+        model.reset_classifier(3)
+    assert torch.equal(model(images), before)
+    assert model.state_dict().keys() == keys
+
+
+def test_models_without_parameters_get_one():
+    image = layers.Input((8, 8, 3))
+    model = kerastorch.Model(image, layers.Rescaling(2.0)(image))
+    model.reset_classifier(3)
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 3)
+
+
+def test_convolutions_of_torch_may_be_classifiers():
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(6, 1, name="logits")(layers.GlobalAveragePooling2D(keepdims=True)(image))
+    model = kerastorch.Model(image, layers.Flatten()(x))
+    model.logits = torch.nn.Conv2d(3, 6, 1)
+    model.reset_classifier(4)
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 4)
+
+
 def test_what_has_no_classifier_of_this_kind_is_refused(model):
     with pytest.raises(ValueError, match="pooling must be None, 'avg' or 'max'"):
         model.reset_classifier(3, pooling="average")
     with torch.device("meta"):
         vgg = kerastorch.create_model("vgg16", input_shape=(32, 32, 3))
-    with pytest.raises(ValueError, match="does not pool before its classifier"):
+    with pytest.raises(ValueError, match="does not pool right before its classifier"):
         vgg.reset_classifier(3, pooling="avg")
     vector = layers.Input((5,))
     two = kerastorch.Model(vector, [layers.Dense(2)(vector), layers.Dense(3)(vector)])

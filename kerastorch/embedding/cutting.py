@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..classifier import classifier_input
+from ..classifier import classifier_input, may_give_scores
 from ..engine import Model
 from ..engine.images import input_image
 from ..layers import GlobalAveragePooling2D
-from ..scores import final_activation
 
 
 def embedder(model: Model, layer: str | None = None) -> Model:
@@ -30,10 +29,13 @@ def embedder(model: Model, layer: str | None = None) -> Model:
         features = model.get_layer(layer).output
     elif (taken := classifier_input(model)) is not None:
         features = taken
-    elif len(model.outputs) == 1 and final_activation(model) is None:
+    elif len(model.outputs) == 1 and not may_give_scores(model):
         features = model.output
     else:
-        raise ValueError(f"{model.name!r} does not end with a classifier: name a layer.")
+        raise ValueError(
+            f"{model.name!r} does not end with a classifier of its own, and its output may be "
+            "scores: name a layer."
+        )
     shape = getattr(features, "shape", ())  # a layer may have several outputs
     if len(shape) not in (2, 4):
         raise ValueError(f"{layer or model.name!r} gives {shape}, neither a map nor a vector.")

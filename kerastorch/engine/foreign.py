@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .layer import Layer, flatten_shapes, map_shapes
+from .layer import flatten_shapes, map_shapes
 from .layout import Shape, keras_shape, tensor_shape
 from .structure import flatten
 
@@ -15,9 +15,8 @@ class UnknownShape(ValueError):
 
 
 def adapted_layer(module: nn.Module) -> nn.Module:
-    """The layer that an adapter of PEFT is put on, whose shapes it keeps; else the module."""
-    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
-    return base if isinstance(base, Layer) else module
+    """What an adapter of PEFT is put on, whose shapes it keeps; else the module itself."""
+    return module.get_base_layer() if hasattr(module, "get_base_layer") else module
 
 
 def output_shapes(module: nn.Module, arguments: list, known: list, data_format: str) -> list[Shape]:

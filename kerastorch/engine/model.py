@@ -84,7 +84,10 @@ class Functional(Layer):
     # The graph
 
     def _take_graph(self, inputs: Any, outputs: Any) -> None:
-        """Makes the plan and the children from the graph between two structures of Symbols."""
+        """Makes the plan and the children from the graph between two structures of Symbols.
+
+        Children of a graph before are given up; where the new one is refused, nothing changes.
+        """
         _check_symbols([inputs, outputs])
         stand_ins = {
             symbol: Input(batch_shape=symbol.shape)
@@ -100,6 +103,8 @@ class Functional(Layer):
         names = {node.module: node.name for node in nodes}
         _check_graph(flatten(inputs), nodes, names.values())
 
+        for key in self.__dict__.get("_calls", ()):
+            self._modules.pop(key, None)
         self._keys = child_keys(names[module] for module in modules)
         for module in modules:
             self._modules[self._keys[names[module]]] = module

@@ -88,7 +88,6 @@ class Sequential(Model):
         inputs = x
         for layer in self._stack:
             x = layer(x)
-        self._modules.clear()
         self._take_graph(inputs, x)
         self.built = True
         self._stack = []  # the children hold the layers from now on
