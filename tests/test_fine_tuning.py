@@ -146,6 +146,24 @@ def test_frozen_batch_normalisation_of_torch_keeps_its_statistics(nested, again)
     assert not base.bn[0].training
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_lightnings_switching_of_modes_leaves_them_frozen(nested, tmp_path):
+    import lightning
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from kerastorch.lightning import Classifier
+
+    norm = nested.get_layer("base").bn = torch.nn.BatchNorm2d(4)
+    images = DataLoader(TensorDataset(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 1, 0])), 2)
+    options = {"max_epochs": 2, "accelerator": "cpu", "default_root_dir": tmp_path}
+    silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    for change, steps in ((freeze, 0), (unfreeze, 4)):
+        change(nested, "bn")
+        trainer = lightning.Trainer(**options, **dict.fromkeys(silent, False))
+        trainer.fit(Classifier(nested), images, images)
+        assert norm.num_batches_tracked == steps
+
+
 def test_unknown_layers_are_refused(nested):
     with pytest.raises(ValueError, match="nested has no layer 'haed'. Did you mean 'head'"):
         freeze(nested, "haed")

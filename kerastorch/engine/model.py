@@ -380,7 +380,8 @@ class Functional(Layer):
             activation: of the classifier; None for logits.
 
         Raises:
-            ValueError: the model cannot be pooled so, or has several outputs.
+            ValueError: the model cannot be pooled so, has several outputs, or gives what may be
+                scores already though no classifier is known in it.
         """
         from ..classifier import reset_classifier
 
