@@ -29,6 +29,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks inference --batch 1 --json build/bench/batch-1.json
 	$(BIN)/python -m benchmarks inference --contenders auto auto-bf16 --json build/bench/bf16.json
 	$(BIN)/python -m benchmarks training --json build/bench/training.json
+	for file in build/bench/*.json; do $(BIN)/python -m benchmarks standing $$file; done
 	$(BIN)/python -m benchmarks chart build/bench/batch-8.json
 
 # The site, in build/docs.

@@ -16,6 +16,7 @@ PARTS = (
     "loading",
     "converting",
     "drift",
+    "standing",
     "chart",
 )
 

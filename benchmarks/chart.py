@@ -14,6 +14,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from .contest import speeds
+
 FIGURES = Path(__file__).resolve().parents[1] / "docs" / "_static"
 TITLES = {
     "keras-tensorflow": "Keras, TensorFlow",
@@ -37,27 +39,30 @@ def main() -> None:
     names = options.contenders or list(
         dict.fromkeys(n for found in results.values() for n in found)
     )
-    speeds = {name: means(results, name) for name in names}
+    ratios = {name: speeds(results, name, names[0]) for name in names}
+    means = {
+        _title(name, ratios[name], len(results)): statistics.geometric_mean(ratios[name].values())
+        for name in names
+        if ratios[name]
+    }
     note = (
         f"Geometric mean of {len(results)} models, batch {content['batch']}, float32, "
         f"{content['cores']} cores of {content['machine']}."
     )
     for theme, colour in (("light", "#1a1c1e"), ("dark", "#dfe3e8")):
-        draw(speeds, note, FIGURES / f"speed-{theme}.svg", colour)
+        draw(means, note, FIGURES / f"speed-{theme}.svg", colour)
 
 
-def means(results: dict[str, dict], name: str) -> float:
-    """The geometric mean of a contender's speeds, beside the first contender of each model."""
-    return statistics.geometric_mean(
-        found[name]["speed"] for found in results.values() if name in found
-    )
+def _title(name: str, ratios: dict[str, float], models: int) -> str:
+    """A contender's name, and how many models its mean is of if it does not have all."""
+    title = TITLES.get(name, name)
+    return title if len(ratios) == models else f"{title} ({len(ratios)} of them)"
 
 
-def draw(speeds: dict[str, float], note: str, path: Path, colour: str) -> None:
-    figure, axes = plt.subplots(figsize=(7.5, 0.38 * len(speeds) + 1), layout="constrained")
-    ordered = sorted(speeds, key=speeds.__getitem__, reverse=True)
-    titles = [TITLES.get(name, name) for name in ordered]
-    values = [speeds[name] for name in ordered]
+def draw(means: dict[str, float], note: str, path: Path, colour: str) -> None:
+    figure, axes = plt.subplots(figsize=(7.5, 0.38 * len(means) + 1), layout="constrained")
+    titles = sorted(means, key=means.__getitem__, reverse=True)
+    values = [means[title] for title in titles]
     ours = [title.startswith("kerastorch") for title in titles]
     bars = axes.barh(titles, values, color=["#d9713c" if own else "#9aa3ad" for own in ours])
     axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=4, color=colour)

@@ -1,19 +1,20 @@
 """Contenders in processes of their own, called in turn.
 
-A ratio of neighbouring calls holds on a machine whose speed drifts, where a ratio of means would
-not; a speed is the median of such ratios.
+A ratio of calls of the same round holds on a machine whose speed drifts, where a ratio of means
+would not; a speed is the median of such ratios. Each round begins with another contender, so that
+none always follows the same one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ KEPT = {  # glibc's names for what `keep_memory` sets
 }
 ROOT = Path(__file__).resolve().parents[1]
 
-Results = dict[str, dict[str, float]]
+Results = dict[str, dict[str, Any]]
+"""Of each contender that has a model: see `compare`."""
 
 
 def arguments(
@@ -87,12 +89,13 @@ class Worker:
         self.start_seconds = time.perf_counter() - start
 
     def call(self) -> dict[str, float]:
-        """The seconds of one call and the peak of the process's memory in MB."""
+        """The seconds of one call, and the peak of the process's memory meanwhile in MB."""
         print(file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it may have ended
+            self._process.stdin.close()
         self._process.wait()
 
     def _answer(self) -> dict[str, Any]:
@@ -110,69 +113,92 @@ def compare(
     size: int,
     rounds: int,
 ) -> Results:
-    """What each contender that has the model takes.
+    """What each contender takes.
 
     Args:
-        contenders: their names, and whether each keeps memory; speeds are beside the first.
+        contenders: their names, and whether each keeps memory.
 
     Returns:
-        For each: `seconds`, the median of a call; `speed`, beside the first; `peak_mb`, of the
-        process; and `start_seconds`, until it was ready for the first call.
+        For each that has the model: `times`, the seconds of its call in each round; `seconds`,
+        their median; `peak_mb`, the most memory of the process during the last call; and
+        `start_seconds`, until it had computed the first batch.
     """
     workers = {
         name: Worker(discipline, name, model, batch, size, keep)
         for name, keep in contenders.items()
     }
-    there = {name: worker for name, worker in workers.items() if worker.missing is None}
+    found: Results = {}
     for name, worker in workers.items():
-        if worker.missing is not None:
+        if worker.missing is None:
+            found[name] = {"times": [], "start_seconds": worker.start_seconds}
+        else:
             print(f"{name} does not run {model}: {worker.missing}", file=sys.stderr)
-    times, peaks = defaultdict(list), {}
-    for round_ in range(WARM_UP + rounds):
-        for name, worker in there.items():
-            answer = worker.call()
+    for number in range(WARM_UP + rounds):
+        for name in _rotated(list(found), number):
+            try:
+                answer = workers[name].call()
+            except (RuntimeError, OSError) as error:  # killed for its memory, say
+                print(f"{name} stops at {model}: {error}", file=sys.stderr)
+                del found[name]
+                continue
             time.sleep(REST)
-            peaks[name] = answer["peak"]
-            if round_ >= WARM_UP:
-                times[name].append(answer["seconds"])
+            found[name]["peak_mb"] = answer["peak"]
+            if number >= WARM_UP:
+                found[name]["times"].append(answer["seconds"])
     for worker in workers.values():
         worker.close()
-    first = times[next(iter(there))]
-    return {
-        name: {
-            "seconds": statistics.median(times[name]),
-            "speed": statistics.median(a / b for a, b in zip(first, times[name], strict=True)),
-            "peak_mb": peaks[name],
-            "start_seconds": worker.start_seconds,
-        }
-        for name, worker in there.items()
-    }
+    for measured in found.values():
+        measured["seconds"] = statistics.median(measured["times"])
+    return found
 
 
-def print_speeds(results: Mapping[str, Results], contenders: Sequence[str]) -> None:
+def _rotated(names: list[str], number: int) -> list[str]:
+    first = number % max(1, len(names))
+    return names[first:] + names[:first]
+
+
+def speed(found: Results, name: str, beside: str) -> float | None:
+    """How many times as fast one contender is as another; None where one lacks the model."""
+    if name not in found or beside not in found:
+        return None
+    pairs = zip(found[beside]["times"], found[name]["times"], strict=True)
+    return statistics.median(other / own for other, own in pairs)
+
+
+def speeds(results: Mapping[str, Results], name: str, beside: str) -> dict[str, float]:
+    """The same of each model that both have."""
+    found = {model: speed(results[model], name, beside) for model in results}
+    return {model: ratio for model, ratio in found.items() if ratio is not None}
+
+
+def print_speeds(results: Mapping[str, Results], contenders: Sequence[str], note: str) -> None:
     """A table of models and contenders, and the geometric means of the speeds."""
-    table = Table("model", *contenders, title=f"Speed beside {contenders[0]}")
+    first = contenders[0]
+    table = Table("model", *contenders, title=f"Speed beside {first}; {note}")
     for model, found in results.items():
-        table.add_row(model, *(_cell(found.get(name)) for name in contenders))
-    means = [geometric_mean(results, name) for name in contenders]
+        table.add_row(model, *(_cell(found, name, first) for name in contenders))
     table.add_section()
-    table.add_row("geometric mean", *means)
+    table.add_row(
+        "geometric mean", *(geometric_mean(speeds(results, name, first)) for name in contenders)
+    )
     console().print(table)
 
 
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 200)
+    return Console(width=None if sys.stdout.isatty() else 240)
 
 
-def _cell(found: dict[str, float] | None) -> str:
-    if found is None:
+def _cell(found: Results, name: str, beside: str) -> str:
+    if name not in found:
         return "-"
-    return f"{found['speed']:.2f} ({found['seconds'] * 1e3:.0f} ms, {found['peak_mb']:.0f} MB)"
+    ratio, measured = speed(found, name, beside), found[name]
+    beginning = "" if ratio is None else f"{ratio:.2f} "
+    return f"{beginning}({measured['seconds'] * 1e3:.0f} ms, {measured['peak_mb']:.0f} MB)"
 
 
-def geometric_mean(results: Mapping[str, Results], name: str) -> str:
-    speeds = [found[name]["speed"] for found in results.values() if name in found]
-    return f"{statistics.geometric_mean(speeds):.2f} of {len(speeds)}" if speeds else "-"
+def geometric_mean(ratios: Mapping[str, float]) -> str:
+    """The mean, and of how many models it is."""
+    return f"{statistics.geometric_mean(ratios.values()):.2f} of {len(ratios)}" if ratios else "-"
 
 
 def write_results(path: Path, results: Mapping[str, Results], **conditions: object) -> None:

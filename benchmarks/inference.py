@@ -58,7 +58,8 @@ def main() -> None:
                 rounds=options.rounds,
                 kept_memory=options.keep_memory,
             )
-    print_speeds(results, options.contenders)
+    note = f"batch {options.batch}, memory kept: {options.keep_memory}"
+    print_speeds(results, options.contenders, note)
     if "multiplication" in contenders:
         _print_shares(results, options.contenders)
 

@@ -32,7 +32,8 @@ def main() -> None:
                 rounds=options.rounds,
                 kept_memory=options.keep_memory,
             )
-    print_speeds(results, options.contenders)
+    memory = "kept" if options.keep_memory else "not kept"
+    print_speeds(results, options.contenders, f"batch {options.batch}, memory {memory}")
 
 
 if __name__ == "__main__":

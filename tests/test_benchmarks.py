@@ -1,10 +1,11 @@
 """The comparisons with others run; what they measure is not asserted."""
 
 import json
+import re
 
 import pytest
 
-from benchmarks import contest, inference
+from benchmarks import chart, contest, inference, standing
 from benchmarks.contest import compare
 
 
@@ -15,8 +16,10 @@ from benchmarks.contest import compare
 def test_contenders_are_called_in_turn(discipline, contenders):
     found = compare(discipline, "mobilenet", dict.fromkeys(contenders, True), 2, 224, rounds=2)
     assert list(found) == contenders[:2]  # torchvision has no such model
-    assert found[contenders[0]]["speed"] == 1
+    assert contest.speed(found, contenders[0], contenders[0]) == 1
+    assert contest.speed(found, contenders[0], "torchvision") is None
     for measured in found.values():
+        assert len(measured["times"]) == 2
         assert measured["seconds"] > 0
         assert measured["peak_mb"] > 100
         assert measured["start_seconds"] > 0
@@ -39,6 +42,30 @@ def test_a_measurement_says_what_it_was_made_on(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "geometric mean" in shown
     assert "Share of the rate" in shown
+    monkeypatch.setattr("sys.argv", ["standing", str(path)])
+    standing.main()
+    assert re.search(r"optimized.*keras-onnxruntime.* of 1.*mobilenet", capsys.readouterr().out)
+    monkeypatch.setattr(chart, "FIGURES", tmp_path)
+    monkeypatch.setattr("sys.argv", ["chart", str(path)])
+    chart.main()
+    assert "Geometric mean of 1 models" in (tmp_path / "speed-dark.svg").read_text()
+
+
+def test_who_cannot_compute_or_stops_is_left_out(monkeypatch, capfd):
+    call, calls = contest.Worker.call, []
+
+    def stop_timm(worker):
+        calls.append(worker)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return call(worker)
+
+    monkeypatch.setattr(contest.Worker, "call", stop_timm)
+    contenders = dict.fromkeys(["eager", "timm", "torchvision"], False)
+    assert list(compare("inference", "mobilenet", contenders, 1, 224, 1)) == ["eager"]
+    messages = capfd.readouterr().err
+    assert "torchvision does not run mobilenet: torchvision has no mobilenet" in messages
+    assert "timm stops at mobilenet: killed" in messages
 
 
 def test_flops_are_those_of_the_network():
