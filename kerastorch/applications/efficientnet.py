@@ -227,6 +227,7 @@ def _model(
         md5, md5_without_top: of the published files with and without the classifier.
     """
     variant = size.lower()
+    default_name = f"efficientnet{variant}"
     own_name = f"efficientnet_{variant}"
     files = with_and_without_top(f"efficientnet{variant}", md5, md5_without_top)
 
@@ -244,7 +245,7 @@ def _model(
     )
     def constructor(
         include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
-        classes=1000, classifier_activation="softmax", name=f"efficientnet{variant}",
+        classes=1000, classifier_activation="softmax", name=default_name,
     ):  # fmt: skip
         return EfficientNet(
             width_coefficient,

@@ -251,6 +251,7 @@ def _model(
         md5, md5_without_top: of the published files with and without the classifier.
     """
     variant = size.lower()
+    default_name = f"efficientnetv2-{variant}"
     own_name = f"efficientnet_v2_{variant}"
     path = f"efficientnet_v2/efficientnetv2-{variant}"
 
@@ -270,7 +271,7 @@ def _model(
     def constructor(
         include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None,
         classes=1000, classifier_activation="softmax", include_preprocessing=True,
-        name=f"efficientnetv2-{variant}",
+        name=default_name,
     ):  # fmt: skip
         return EfficientNetV2(
             width_coefficient,
