@@ -5,9 +5,9 @@
     truth = in_folders("ILSVRC2012_val", model)
     print(evaluate(model, truth, crop=0.875).top1)
 
-The published accuracies of Keras's applications are of a single centre crop, so `crop=0.875`, a
-usual one, comes nearer to them than `load_img`'s way of squeezing all of a picture into the model's
-input, which is the default here as it is Keras's.
+The published accuracies of Keras's applications are of a single centre crop, of which `crop=0.875`
+is a usual one. The default is `load_img`'s way of squeezing all of a picture into the model's
+input, as it is Keras's.
 """
 
 from __future__ import annotations
