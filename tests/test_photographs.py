@@ -17,6 +17,7 @@ import torch
 
 import kerastorch
 from kerastorch.applications import imagenet_utils
+from kerastorch.applications.input_channels import normalize
 from kerastorch.applications.registry import get_record
 from kerastorch.applications.transforms import Preprocessing
 from kerastorch.preprocessing.image import INTERPOLATIONS, img_to_array, load_img, read_img
@@ -151,6 +152,13 @@ def test_each_modules_own_preprocessing(keras, name):
     wanted = keras["modules"][MODULES.index(name)]
     assert digest(module.preprocess_input(pixels)) == wanted
     assert module.decode_predictions is imagenet_utils.decode_predictions
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_a_models_record_and_its_module_prepare_pixels_alike(record):
+    x = torch.rand(2, 3, 5, 4, generator=torch.manual_seed(0)) * 255
+    own = sys.modules[record.module].preprocess_input(x, "channels_first")
+    assert digest(normalize(x, record.preprocessing).numpy()) == digest(own.numpy())
 
 
 def test_names_of_predictions(keras):
