@@ -4,10 +4,12 @@ import contextlib
 import json
 import os
 import pty
+import re
 import sys
 import threading
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from PIL import Image, ImageOps
 import kerastorch
 from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
+from kerastorch.cam import grad_cam, overlay
 from kerastorch.cli import predict
 from kerastorch.preprocessing.image import img_to_array, load_img
 from tests.photographs import PHOTOGRAPHS, photograph
@@ -129,6 +132,34 @@ def test_a_figure_shows_the_photographs(run, tmp_path, cam):
     beside = 56 + 432 + 40
     assert difference(figure.crop((beside, 104, beside + 432, 104 + 320)), photo) > 20
     assert list(tmp_path.iterdir()) == [drawn]
+
+
+def test_a_figure_has_the_labels_and_scores(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")  # text as text
+    code, out, err = run(
+        *("predict", "mobilenet.keras", *FILES[:2], "--labels", "labels.txt", "--top", 5, "--json"),
+        *("--plot", tmp_path / "drawn.svg"),
+    )
+    assert (code, err) == (0, "")
+    drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    expected = []
+    for picture in json.loads(out)["pictures"]:
+        for best in picture["best"]:
+            expected += [best["label"].replace("_", " "), f"{best['score']:.1%}"]
+    expected += FILES[:2]  # which belong to the figure, and come behind the bars
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", drawn) == expected
+
+
+def test_the_map_in_a_figure_is_grad_cams(run, tmp_path):
+    drawn = tmp_path / "drawn.png"
+    run("predict", "mobilenet.keras", FILES[0], "--plot", drawn, "--cam", "conv_pw_13_relu")
+    model = kerastorch.load_model("mobilenet.keras")
+    photo = load_img(FILES[0])
+    (heat,) = grad_cam(model, model.transforms()([photo]), "conv_pw_13_relu")
+    expected = ImageOps.pad(overlay(photo, heat), (432, 320), color=(243, 245, 248))
+    beside = 56 + 432 + 40
+    panel = Image.open(drawn).convert("RGB").crop((beside, 104, beside + 432, 104 + 320))
+    assert difference(panel, expected) < 5
 
 
 def test_a_figure_in_other_formats(run, tmp_path):
