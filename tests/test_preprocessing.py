@@ -35,6 +35,17 @@ LOAD_CASES = [
         [[8, 8], [40, 13], [23, 34], [7, 90]], INTERPOLATIONS, [False, True]
     )
 ]
+LOAD_CASES += [  # deep pictures, and those with an alpha channel
+    {
+        "path": path,
+        "color_mode": mode,
+        "target_size": [40, 13],
+        "interpolation": interpolation,
+    }
+    for path, mode, interpolation in itertools.product(
+        ["I16.tiff", "RGBA.tiff"], ["grayscale", "rgba"], INTERPOLATIONS
+    )
+]
 TO_ARRAY_CASES = [
     {"path": path, "color_mode": mode, "data_format": data_format, "dtype": dtype}
     for path, mode, data_format, dtype in itertools.product(
