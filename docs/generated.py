@@ -4,6 +4,7 @@ A page names one of `PARTS` in a comment of its own line, `<!-- generated: model
 """
 
 import argparse
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -67,9 +68,13 @@ def _family(records: list[ModelRecord]) -> str:
 
 
 def constructors() -> str:
-    records = [get_record(name) for name in kerastorch.list_models()]
+    """With the values of defaults, which are variables in functions that make constructors."""
+    constructors = [get_record(name).constructor for name in kerastorch.list_models()]
     return "".join(
-        _rst(f".. autofunction:: kerastorch.applications.{r.keras_name}" for r in records)
+        _rst(
+            f".. autofunction:: kerastorch.applications.{one.__name__}{inspect.signature(one)}"
+            for one in constructors
+        )
     )
 
 

@@ -21,8 +21,8 @@ def freeze(model: Model, *layers: LayerName, until: LayerName | None = None) -> 
     Args:
         model: the model. Layers of models within it are found by name too, or by path
             (`"base/conv1"`).
-        layers: names, patterns with `*` and `?`, and indices of `model.layers`; none of them, and
-            no `until`, for all layers. A model within stands for all of its layers.
+        layers: names, patterns with `*`, `?` and `[3-6]`, and indices of `model.layers`; none of
+            them, and no `until`, for all layers. A model within stands for all of its layers.
         until: the last layer, in Keras's order, of those to freeze; or how many of `model.layers`.
 
     Returns:
