@@ -1,7 +1,7 @@
 """Keras's application models, and any Keras CNN file, as native PyTorch modules.
 
     import kerastorch
-    model = kerastorch.load_model("model.keras")            # a user's file
+    model = kerastorch.load_model("my_model.keras")         # a user's file
     model = kerastorch.applications.Xception(weights=path)  # Keras's door, with its defaults
     model = kerastorch.create_model("xception")             # the torch door: gives logits
 

@@ -8,26 +8,37 @@ the kinds of blocks,
   looked up, since they would build the world anew;
 - `text` is what the block before it prints, with `...` for what is left out.
 
-There are no others. The published weights come from a server on this machine, with random ones in
-their place, and torch.hub finds the checkout as if it had been fetched; the network is cut off.
+There are no others. Examples in docstrings, which the reference shows, run too, each by itself, on
+what `found_by_examples` gives them. The published weights come from a server on this machine, with
+random ones in their place, and torch.hub finds the checkout as if it had been fetched; the network
+is cut off.
 """
 
+import ast
 import doctest
 import io
 import re
 import shlex
 import shutil
+import textwrap
 import urllib.request
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from types import SimpleNamespace
 
+import lightning
+import PIL
 import pytest
 import tomllib
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from skimage import data
 from sybil import Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.myst import CodeBlockParser
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.datasets import ImageFolder
 
 import kerastorch
 from benchmarks import drift
@@ -35,6 +46,7 @@ from examples import kitchenware
 from kerastorch import registration
 from kerastorch.applications.registry import get_record
 from kerastorch.cli import main
+from kerastorch.lightning import Classifier, HeadFirst
 from tests.installations import CHECKOUT
 from tests.published.injection import inject
 from tests.published.server import PublishedServer
@@ -42,8 +54,12 @@ from tests.published.server import PublishedServer
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 BLOCKS = re.compile(r"^ *(?:```|:::)(.*)$", re.MULTILINE)  # where they begin and end
 
+EXAMPLES = re.compile(r"\n\n((?: {4}.*(?:\n|\Z)|\n(?= {4}))+)")  # in a docstring
+VARIABLES = re.compile(r"[A-Z_]+=")  # of the environment
+
 # The weights that pages load: a model's name and its arguments.
 PUBLISHED = [
+    ("inception_v3", {}),
     ("inception_v3", {"include_top": False}),
     ("mobilenet", {"alpha": 0.25, "size": 128}),
     ("mobilenet_v2", {"alpha": 1.0, "size": 160}),
@@ -148,6 +164,28 @@ def test_each_block_is_of_a_kind_that_runs(page):
     assert {*fences[1::2]} <= {""}
 
 
+def docstring_examples():
+    """The indented blocks in docstrings that are Python, with the names of what they are of."""
+    for path in sorted(CHECKOUT.glob("*/**/*.py")):
+        if path.relative_to(CHECKOUT).parts[0] not in ("kerastorch", "convert", "hub"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            name = f"{name_of(path)}: {getattr(node, 'name', 'module')}"
+            for block in EXAMPLES.findall(ast.get_docstring(node) or ""):
+                code = textwrap.dedent(block)
+                if not VARIABLES.match(code):
+                    yield pytest.param(code, id=name)
+
+
+@pytest.mark.parametrize("code", [*docstring_examples()])
+@pytest.mark.usefixtures("folder", "machine")
+def test_examples_in_docstrings_run(code, server):
+    with redirect_stdout(io.StringIO()):
+        exec(compile(code, "<docstring>", "exec"), found_by_examples(server))
+
+
 def test_links_in_the_readme_lead_to_files():
     text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https:)([^)#]+)", text)
@@ -196,7 +234,37 @@ def files(tmp_path_factory):
         for number in range(8):
             part = picture[number * 10 : number * 10 + 200, number * 20 : number * 20 + 250]
             Image.fromarray(part).save(folder / "photographs" / name / f"{number}.jpg")
+    (folder / "ILSVRC2012_val" / "n02123045").mkdir(parents=True)
+    Image.fromarray(data.chelsea()).save(folder / "ILSVRC2012_val" / "n02123045" / "cat.jpg")
     return folder
+
+
+def found_by_examples(server):
+    """The names that examples in docstrings use, each for what it says."""
+    model = kerastorch.create_model("inception_v3", input_shape=(75, 75, 3))
+    images = torch.rand(2, 3, 299, 299)
+    batches = DataLoader(TensorDataset(images, torch.tensor([3, 7])), batch_size=2)
+    weights = get_record("xception").published_weights(True).path
+    return {
+        "kerastorch": kerastorch,
+        "torch": torch,
+        "PIL": PIL,
+        "ImageFolder": ImageFolder,
+        "get_peft_model": get_peft_model,
+        "LoraConfig": LoraConfig,
+        # One batch shows that it runs; `tests/test_lightning.py` trains.
+        "lightning": SimpleNamespace(Trainer=partial(lightning.Trainer, fast_dev_run=True)),
+        "HeadFirst": HeadFirst,
+        "Classifier": Classifier,
+        **{name: getattr(kerastorch.fine_tuning, name) for name in kerastorch.fine_tuning.__all__},
+        "path": server.folder / weights,
+        "model": model,
+        "images": images[..., :75, :75],
+        "logits": torch.rand(1, 1000),
+        "loss": torch.sum,
+        "training_data": batches,
+        "validation_data": batches,
+    }
 
 
 def own_model():

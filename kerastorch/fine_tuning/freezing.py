@@ -14,9 +14,9 @@ from .selection import LayerName, chosen_places
 def freeze(model: Model, *layers: LayerName, until: LayerName | None = None) -> list[str]:
     """Freezes layers: their parameters take no gradients and their statistics stay.
 
-        freeze(model, until="mixed7")   # it and all before it
-        freeze(model, until=249)        # model.layers[:249], as in Keras's recipe
-        freeze(model, "block1_*", -1)   # by pattern, and the last one
+        freeze(model, until="mixed7")    # it and all before it
+        freeze(model, until=249)         # model.layers[:249], as in Keras's recipe
+        freeze(model, "mixed[0-4]", -1)  # by pattern, and the last one
 
     Args:
         model: the model. Layers of models within it are found by name too, or by path

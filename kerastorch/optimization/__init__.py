@@ -38,7 +38,7 @@ def optimize(
 ) -> OptimizedModel:
     """A copy of a model that only computes in evaluation mode, and faster.
 
-        fast = kerastorch.optimize(model, backend="inductor")
+        fast = kerastorch.optimize(model)
         scores = fast(images)
 
     Batch normalisation is folded into the convolutions before it, activations and zero padding are
