@@ -23,6 +23,7 @@ from .contest import Results, arguments, compare, console, print_speeds, write_r
 
 DEFAULT = [
     "keras-tensorflow",
+    "keras-torch",
     "keras-onnxruntime",
     "keras-openvino",
     "timm",
@@ -31,6 +32,7 @@ DEFAULT = [
     "optimized",
     "inductor",
     "auto",
+    "multiplication",
 ]
 MULTIPLICATION_FLOPS = 2 * 2048**3
 

@@ -83,8 +83,8 @@ def cuts(model: Model) -> list[dict[str, Any]]:
         model: takes one image.
 
     Raises:
-        ValueError: it takes other inputs, or has modules of torch, of which nobody knows what other
-            sizes give.
+        ValueError: it takes other inputs, or has modules of torch that do not say what other sizes
+            give.
     """
     ends = {_last_but_padding(model, block) for block in blocks(model)}
     names = [
