@@ -127,6 +127,18 @@ def dense_on_channels(x):
     return layers.Dense(5, activation="softmax")(y)
 
 
+def dense_on_vectors(x):
+    first, _ = split(layers.GlobalAveragePooling2D()(x))
+    y = layers.Dense(6, activation="relu")(layers.Dropout(0.5)(first))
+    y = layers.Add()([y, layers.Dense(6, use_bias=False)(y)])
+    return [layers.Dense(5, activation="softmax")(y), layers.Dense(3)(layers.Reshape((2, 3))(y))]
+
+
+def split(x):
+    """Every other number, which do not lie beside one another, and the others."""
+    return x[:, ::2], x[:, 1::2]
+
+
 def same_with_strides(x):
     for stride in (2, 1):
         x = layers.SeparableConv2D(6, 3, strides=stride, padding="same", depth_multiplier=2)(x)
@@ -180,6 +192,7 @@ NETWORKS = [
     normalized_in_front,
     normalized_along_rows,
     dense_on_channels,
+    dense_on_vectors,
     same_with_strides,
     uneven_margins,
     dilated_and_grouped,
@@ -327,6 +340,9 @@ def test_threads_may_share_a_model():
 
 def test_an_empty_batch_gives_an_empty_batch():
     assert optimize(residual_model())(torch.zeros(0, 3, 13, 16)).shape == (0, 4, 13, 16)
+    vector = layers.Input((4,))
+    dense = kerastorch.Model(vector, layers.Dense(3)(vector))
+    assert optimize(dense)(torch.zeros(0, 4)).shape == (0, 3)
 
 
 def test_without_onednn_the_layers_compute():

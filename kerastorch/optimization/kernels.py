@@ -1,4 +1,4 @@
-"""Convolutions by oneDNN, as PyTorch has them on the CPU, called directly.
+"""Convolutions and dense layers by oneDNN, as PyTorch has them on the CPU, called directly.
 
 The layers' own calls lay the weights out anew each time, and pass over the result once more for an
 activation and again for a sum. Here the weights are laid out once, and what follows is computed
@@ -140,6 +140,29 @@ def convolution(layer: SamePaddedConv2d, margins: Margins | None) -> Convolution
         layer.dilation,
         layer.groups,
     )
+
+
+class Product:
+    """A product of vectors and a matrix, what is added to it, and the activation of that.
+
+    The matrix stays as it lies: of a large one, as VGG's, another layout takes as much memory again
+    and saves little time.
+
+    Args:
+        weight, bias: those of `F.linear`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None):
+        self._weight, self._bias = weight.detach(), None if bias is None else bias.detach()
+        self.activation: Callable = activations.linear
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(
+            x.contiguous(), self._weight, self._bias, *ATTRIBUTES[self.activation]
+        )
+
+
+Kernel = Convolution | Product
 
 
 def dense(layer: nn.Linear) -> Convolution:

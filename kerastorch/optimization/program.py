@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import activations, layers
 from ..engine import Model
-from ..engine.layout import tensor_axis, tensor_shape
+from ..engine.layout import Shape, tensor_axis, tensor_shape
 from ..engine.model import unpack_singleton
 from ..engine.plan import Plan, Step
 from ..engine.shortcuts import Shortcuts, may_look
@@ -22,7 +22,16 @@ from ..engine.structure import flatten, map_structure
 from ..layers.activation import activate_own
 from ..layers.convolutional import SamePaddedConv2d
 from ..layers.padding import Margins
-from .kernels import AFTER_SUM, ATTRIBUTES, Convolution, affine, convolution, dense
+from .kernels import (
+    AFTER_SUM,
+    ATTRIBUTES,
+    Convolution,
+    Kernel,
+    Product,
+    affine,
+    convolution,
+    dense,
+)
 from .passes import activation_of, normalized_axis, scale_and_shift
 
 
@@ -114,9 +123,7 @@ def _calls(plan: Plan, children: Mapping[str, nn.Module]) -> Iterator[_Call]:
             yield _Call(function, step.taken, step.outputs, module, overwritable=overwritable)
 
 
-def _kernels_of(
-    module: nn.Module, step: Step, plan: Plan, margins: Margins | None
-) -> list[Convolution]:
+def _kernels_of(module: nn.Module, step: Step, plan: Plan, margins: Margins | None) -> list[Kernel]:
     """The kernels that do, one after another, what a layer does before its activation, if any."""
     if may_look(module):
         return []
@@ -126,8 +133,7 @@ def _kernels_of(
             return []
         return [affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
     if isinstance(module, layers.Dense):
-        is_of_channels = is_of_images and tensor_axis(-1, 4, module.data_format) == 1
-        return [dense(module)] if is_of_channels and not module._modules else []
+        return [] if module._modules else _kernels_of_dense(module, plan.shapes[step.outputs[0]])
     if isinstance(module, layers.SeparableConv2D):
         parts = [module.depthwise, module.pointwise]
     elif isinstance(module, layers.Conv2D | layers.DepthwiseConv2D):
@@ -143,6 +149,14 @@ def _kernels_of(
     ]
 
 
+def _kernels_of_dense(layer: layers.Dense, shape: Shape) -> list[Kernel]:
+    """Those for vectors, and for images whose features are the channels."""
+    if len(shape) == 2:
+        return [Product(layer.weight, layer.bias)]
+    is_of_channels = len(shape) == 4 and tensor_axis(-1, 4, layer.data_format) == 1
+    return [dense(layer)] if is_of_channels else []
+
+
 def _is_plain(part: nn.Module) -> bool:
     """Whether a convolution is as its layer has made it, not what an adapter has put there."""
     is_own = isinstance(part, SamePaddedConv2d) and not part._modules
@@ -150,7 +164,7 @@ def _is_plain(part: nn.Module) -> bool:
 
 
 def _chain(
-    kernels: list[Convolution], module: nn.Module, step: Step, new_slots: Iterator[int]
+    kernels: list[Kernel], module: nn.Module, step: Step, new_slots: Iterator[int]
 ) -> Iterator[_Call]:
     """The calls of a layer's kernels, each on the result before, and of its activation."""
     functions: list[Callable] = list(kernels)
