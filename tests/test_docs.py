@@ -303,6 +303,7 @@ def publish(folder, name, include_top=True, alpha=None, size=None):
 @pytest.fixture(scope="module")
 def machine(server, tmp_path_factory):
     """One with an empty cache, the checkout where torch.hub puts it, and no network."""
+    kitchenware.fetch()  # for what is measured of it, also in this module, while there is one
     home = tmp_path_factory.mktemp("home")
     (home / "hub").mkdir()
     (home / "hub" / "org_kerastorch_main").symlink_to(CHECKOUT)
