@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def _figures(results: dict[str, Results], modes: Iterable[str], rivals: Iterable
 
 def _fastest(found: Results, names: Iterable[str]) -> str | None:
     there = [name for name in names if name in found]
-    return min(there, key=lambda name: statistics.median(found[name]["times"]), default=None)
+    return min(there, key=lambda name: found[name]["seconds"], default=None)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..engine import Model
 from ..engine.model import unpack_singleton
 from ..engine.structure import flatten, map_structure
-from .backends import Run, prepare
+from .backends import Run, output_dtype, prepare
 from .eager import EagerRun
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class OptimizedModel(Model):
     def _cast_around(self, run: Run, values: list[Tensor]) -> list[Tensor]:
         dtype = self.compute_dtype
         given = run([_cast(x, dtype) for x in values])
-        floating = next((x.dtype for x in values if x.is_floating_point()), torch.float32)
-        return [_cast(y, floating) for y in given]
+        return [_cast(y, output_dtype(values)) for y in given]
 
     def train(self, mode: bool = True) -> OptimizedModel:
         """Stays in evaluation mode, also where a module around it is trained."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from ...extras import need
@@ -51,6 +52,11 @@ def prepare(name: str, model: OptimizedModel, inputs: list[Tensor]) -> Run:
 
 def are_on_cpu(inputs: list[Tensor]) -> bool:
     return all(x.device.type == "cpu" for x in inputs)
+
+
+def output_dtype(inputs: list[Tensor]) -> torch.dtype:
+    """The type of floating point outputs: that of the inputs, float32 for bytes."""
+    return next((x.dtype for x in inputs if x.is_floating_point()), torch.float32)
 
 
 def _function(name: str) -> Prepare:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import Run
+from . import Run, output_dtype
 
 if TYPE_CHECKING:
     from ..optimized import OptimizedModel
@@ -79,7 +79,7 @@ def _as_float32(x: Tensor) -> Tensor:
 
 def _tensors(arrays: list[np.ndarray], inputs: list[Tensor]) -> list[Tensor]:
     """The outputs, in the type of the inputs."""
-    dtype = next((x.dtype for x in inputs if x.is_floating_point()), torch.float32)
+    dtype = output_dtype(inputs)
     outputs = map(torch.from_numpy, arrays)
     return [y.to(dtype) if y.is_floating_point() else y for y in outputs]
 
