@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from .. import activations
 from ..layers.convolutional import SamePaddedConv2d
-from ..layers.padding import Margins, Placement, can_widen_kernel, place_margins, same_margins
+from ..layers.padding import Margins, can_widen_kernel, place_margins, same_margins
+from .winograd import Winograd, saves_time
 
 # oneDNN's names for activations, and their arguments.
 ATTRIBUTES = {
@@ -47,8 +48,8 @@ class Convolution:
 
     Args:
         weight, bias: those of `F.conv2d`.
-        strides, dilation, groups: those of `F.conv2d`.
         margins_of: gives the zeros around an image of a height and width.
+        strides, dilation, groups: those of `F.conv2d`.
     """
 
     def __init__(
@@ -63,60 +64,89 @@ class Convolution:
         self._weight, self._bias = weight.detach(), None if bias is None else bias.detach()
         self._margins_of = margins_of
         self._strides, self._dilation, self._groups = strides, dilation, groups
-        self._laid_out: dict[torch.Size, tuple[Placement, Tensor]] = {}
+        self._ways: dict[torch.Size, Direct | Winograd] = {}
         self.activation: Callable = activations.linear
 
     def __call__(self, x: Tensor) -> Tensor:
-        x, weight, padding = self._place(x)
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, weight, self._bias, padding, self._strides, self._dilation, self._groups,
-            *ATTRIBUTES[self.activation],
-        )  # fmt: skip
+        return self._way(x.shape)(x, self.activation)
 
     def plus(self, x: Tensor, addend: Tensor) -> Tensor:
         """The sum with another tensor, and its activation."""
-        x, weight, padding = self._place(x)
-        return torch.ops.mkldnn._convolution_pointwise.binary(
-            x, addend, weight, self._bias, padding, self._strides, self._dilation, self._groups,
-            "add", 1.0, AFTER_SUM[self.activation], [], "",
-        )  # fmt: skip
+        return self._way(x.shape).plus(x, addend, self.activation)
 
     def onto(self, x: Tensor, addend: Tensor) -> Tensor:
         """The same in the place of the other tensor, which has the shape of the result."""
-        x, weight, padding = self._place(x)
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            addend, x, weight, self._bias, padding, self._strides, self._dilation, self._groups,
-            "add", 1.0, AFTER_SUM[self.activation], [], "",
-        )  # fmt: skip
+        return self._way(x.shape).onto(x, addend, self.activation)
 
-    def _place(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """The image, the weight and the padding of the operation."""
-        found = self._laid_out.get(x.shape)
+    def _way(self, shape: torch.Size) -> Direct | Winograd:
+        """What computes it for images of a shape."""
+        found = self._ways.get(shape)
         if found is None:
-            found = self._lay_out(x.shape)
-            others = list(self._laid_out.items())[1 - LAYOUTS :]
-            self._laid_out = dict([*others, (x.shape, found)])  # other threads read the old one
-        placement, weight = found
-        if placement.image:
-            x = F.pad(x, placement.image)
-        return x, weight, placement.padding
+            found = self._prepare(shape)
+            others = list(self._ways.items())[1 - LAYOUTS :]
+            self._ways = dict([*others, (shape, found)])  # other threads read the old one
+        return found
 
-    def _lay_out(self, shape: torch.Size) -> tuple[Placement, Tensor]:
-        """Where the zeros go, and the weight as oneDNN wants it for images of this shape."""
+    def _prepare(self, shape: torch.Size) -> Direct | Winograd:
+        margins = self._margins_of(shape[2:])
+        options = self._strides, self._dilation, self._groups
+        if options == ((1, 1), (1, 1), 1) and saves_time(self._weight, margins, shape):
+            return Winograd(self._weight, self._bias, margins, shape)
+        return Direct(self._weight, self._bias, margins, *options, shape)
+
+
+class Direct:
+    """A convolution by oneDNN, for images of one shape, with the weight as it wants it for them.
+
+    Args:
+        margins: the zeros around each image.
+        shape: that of the images, (N, C, H, W).
+        the others: see `Convolution`.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        margins: Margins,
+        strides: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+        shape: torch.Size,
+    ):
         batch, channels, height, width = shape
-        widens_kernel = can_widen_kernel(self._groups, channels, self._dilation)
-        placement = place_margins(self._margins_of(shape[2:]), widens_kernel)
-        left, right, top, bottom = placement.image or (0, 0, 0, 0)
-        weight = F.pad(self._weight, placement.kernel) if placement.kernel else self._weight
-        packed = torch.ops.mkldnn._reorder_convolution_weight(
+        widens_kernel = can_widen_kernel(groups, channels, dilation)
+        image, kernel, padding = place_margins(margins, widens_kernel)
+        left, right, top, bottom = image or (0, 0, 0, 0)
+        weight = F.pad(weight, kernel) if kernel else weight
+        weight = torch.ops.mkldnn._reorder_convolution_weight(
             weight.contiguous(memory_format=torch.channels_last),
-            placement.padding,
-            self._strides,
-            self._dilation,
-            self._groups,
+            padding,
+            strides,
+            dilation,
+            groups,
             [batch, channels, height + top + bottom, width + left + right],
         )
-        return placement, packed
+        self._pad = image
+        self._arguments = weight, bias, padding, strides, dilation, groups
+
+    def __call__(self, x: Tensor, activation: Callable) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            self._padded(x), *self._arguments, *ATTRIBUTES[activation]
+        )
+
+    def plus(self, x: Tensor, addend: Tensor, activation: Callable) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            self._padded(x), addend, *self._arguments, "add", 1.0, AFTER_SUM[activation], [], ""
+        )
+
+    def onto(self, x: Tensor, addend: Tensor, activation: Callable) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            addend, self._padded(x), *self._arguments, "add", 1.0, AFTER_SUM[activation], [], ""
+        )
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, self._pad) if self._pad else x
 
 
 def convolution(layer: SamePaddedConv2d, margins: Margins | None) -> Convolution:

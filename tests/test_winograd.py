@@ -1,0 +1,125 @@
+"""Convolutions with fewer multiplications give what the others do."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import kerastorch
+from kerastorch import activations
+from kerastorch.optimization import kernels, optimize, winograd
+from kerastorch.optimization.kernels import Convolution
+from kerastorch.optimization.winograd import Winograd
+from tests.optimizing import differ_by, randomize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CHANNELS = 128
+TOLERANCE = 1e-5
+
+
+def images(*shape):
+    return torch.rand(shape).to(memory_format=torch.channels_last)
+
+
+def made(margins=((1, 1), (1, 1)), channels=CHANNELS, features=CHANNELS + 2, bias=True):
+    """A convolution, and what computes the same in float64."""
+    weight = torch.randn(features, channels, 3, 3) / (9 * channels) ** 0.5
+    bias = torch.randn(features) if bias else None
+    (top, bottom), (left, right) = margins
+
+    def reference(x):
+        x = F.pad(x.double(), (left, right, top, bottom))
+        return F.conv2d(x, weight.double(), None if bias is None else bias.double())
+
+    return Convolution(weight, bias, lambda _: margins), reference
+
+
+def is_winograd(convolution, shape):
+    return isinstance(convolution._way(torch.Size(shape)), Winograd)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("margins", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((0, 1), (3, 2))])
+@pytest.mark.parametrize("size", [(32, 28), (29, 31), (34, 27)])
+def test_it_convolves(size, margins, bias):
+    convolution, reference = made(margins, bias=bias)
+    x = images(2, CHANNELS, *size)
+    assert is_winograd(convolution, x.shape)
+    given = convolution(x)
+    assert given.is_contiguous(memory_format=torch.channels_last)
+    assert differ_by(given, reference(x)) <= TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk", [1, 10**6, 10**9])
+def test_any_number_of_images_at_a_time(monkeypatch, chunk):
+    monkeypatch.setattr(winograd, "CHUNK", chunk)
+    for batch in (1, 4, 7):
+        convolution, reference = made()
+        x = images(batch, CHANNELS, 27, 30)
+        assert is_winograd(convolution, x.shape)
+        assert differ_by(convolution(x), reference(x)) <= TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("activation", kernels.ATTRIBUTES)
+def test_activations_follow(activation):
+    convolution, reference = made()
+    convolution.activation = activation
+    x = images(2, CHANNELS, 28, 28)
+    assert differ_by(convolution(x), activation(reference(x))) <= TOLERANCE
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("activation", kernels.AFTER_SUM)
+def test_sums_follow(activation):
+    convolution, reference = made()
+    convolution.activation = activation
+    x, addend = images(2, CHANNELS, 28, 28), images(2, CHANNELS + 2, 28, 28)
+    expected = activation(reference(x) + addend)
+    kept = addend.clone()
+    assert differ_by(convolution.plus(x, addend), expected) <= TOLERANCE
+    assert torch.equal(addend, kept)
+    assert differ_by(convolution.onto(x, addend), expected) <= TOLERANCE
+    assert differ_by(addend, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"strides": (2, 1)},
+        {"dilation": (2, 2)},
+        {"groups": 2},
+        {"window": (1, 3)},
+        {"features": 100},
+        {"channels": 64},
+        {"size": (8, 8)},
+    ],
+    ids=str,
+)
+def test_where_it_would_not_do_or_not_help_it_is_not_used(options):
+    options = {"window": (3, 3), "features": 256, "channels": 256, "size": (30, 30)} | options
+    size, channels = options.pop("size"), options.pop("channels")
+    inputs = channels // options.get("groups", 1)
+    weight = torch.randn(options.pop("features"), inputs, *options.pop("window"))
+    convolution = Convolution(weight, None, lambda _: ((1, 1), (1, 1)), **options)
+    assert not is_winograd(convolution, (1, channels, *size))
+
+
+def test_it_is_not_used_where_numbers_are_rounded_more():
+    weight, margins, shape = torch.randn(256, 256, 3, 3), ((1, 1), (1, 1)), (1, 256, 30, 30)
+    assert winograd.saves_time(weight, margins, torch.Size(shape))
+    assert not winograd.saves_time(weight.bfloat16(), margins, torch.Size(shape))
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet50_v2"])
+def test_models_with_such_convolutions_give_their_outputs(name):
+    model = randomize(kerastorch.create_model(name, include_top=False, input_shape=(112, 128, 3)))
+    x = torch.rand(4, 3, 112, 128)
+    optimized = optimize(model)
+    with torch.inference_mode():
+        assert differ_by(optimized(x), model(x)) <= TOLERANCE
+        with torch.profiler.profile() as profile:
+            optimized(x)
+    assert any(event.name == "aten::bmm" for event in profile.events())
