@@ -419,25 +419,82 @@ def graphs(draw):
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
-@given(model=graphs(), data=st.data(), autocast=st.booleans())
-def test_values_are_overwritten_only_where_nobody_sees_it(model, data, autocast):
-    """Not the caller, another layer or a hook; where gradients are enabled nothing is."""
+@given(model=graphs(), data=st.data(), training=st.booleans(), autocast=st.booleans())
+def test_values_are_overwritten_only_where_nobody_sees_it(model, data, training, autocast):
+    """Not the caller, another layer, a hook or the backward pass.
+
+    A hook on all modules has nothing overwritten, which gives what is expected.
+    """
     watched = data.draw(st.lists(st.sampled_from([*model.modules()]), max_size=3))
-    x = torch.randn(2, 3, 4, 4)
-    given = x.clone()
-    seen = {"eager": [], "inference": []}
+    watched_backward = data.draw(st.lists(st.sampled_from([*model.modules()]), max_size=2))
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    given = x.detach().clone()
+    seen = []
     for module in watched:
-        module.register_forward_hook(lambda _, args, y: seen[mode].extend(flatten([args, y])))
-    model.eval()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        mode = "eager"
-        expected = flatten(model(x))
-        mode = "inference"
-        with torch.no_grad():
+        module.register_forward_hook(lambda _, args, y: seen.extend(flatten([args, y])))
+    for module in watched_backward:
+        module.register_full_backward_hook(lambda *_: None)
+    model.train(training)
+
+    def run():
+        torch.manual_seed(0)
+        seen.clear()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             outputs = flatten(model(x))
+        values = [y for y in [*outputs, *seen] if isinstance(y, torch.Tensor)]
+        return [y.detach() for y in values], outputs
+
+    def run_backward():
+        values, outputs = run()
+        model.zero_grad()
+        x.grad = None
+        sum(y.float().square().sum() for y in outputs).backward()
+        gradients = [x.grad, *(parameter.grad for parameter in model.parameters())]
+        return [*values, *(gradient for gradient in gradients if gradient is not None)]
+
+    with torch.nn.modules.module.register_module_forward_hook(lambda *_: None):
+        expected = run_backward()
+    torch.testing.assert_close(run_backward(), expected, rtol=0, atol=0)
+    with torch.no_grad():
+        values, _ = run()
+    torch.testing.assert_close(values, expected[: len(values)], rtol=0, atol=0)
     assert torch.equal(x, given)
-    torch.testing.assert_close(outputs, expected, rtol=0, atol=0)
-    torch.testing.assert_close(seen["inference"], seen["eager"], rtol=0, atol=0)
+
+
+def taken_before_it_is_added(x):
+    return Add()([x, Conv2D(3, 1)(x)])
+
+
+def rectified_after_it_is_taken(x):
+    return Concatenate()([Conv2D(3, 1)(x), ReLU()(x)])
+
+
+def added_and_rectified(x):
+    y = ReLU()(BatchNormalization()(Conv2D(3, 1)(x)))
+    return ReLU()(Add()([x, BatchNormalization()(Conv2D(3, 1)(y))]))
+
+
+@pytest.mark.parametrize(
+    ("network", "in_place"),
+    [(taken_before_it_is_added, 0), (rectified_after_it_is_taken, 0), (added_and_rectified, 2)],
+)
+def test_gradients_where_values_are_overwritten(network, in_place):
+    """What the backward pass needs stays as it is; batch norm and sums do not need their result."""
+    image = Input((4, 4, 3))
+    model = Model(image, network(BatchNormalization()(image))).train()
+    x = torch.randn(2, 3, 4, 4)
+
+    def gradients():
+        model.zero_grad()
+        model(x).square().sum().backward()
+        return [parameter.grad for parameter in model.parameters()]
+
+    with torch.nn.modules.module.register_module_forward_hook(lambda *_: None):
+        expected = gradients()
+    torch.testing.assert_close(gradients(), expected, rtol=0, atol=0)
+    with torch.profiler.profile() as profile:
+        model(x)
+    assert [event.name for event in profile.events()].count("aten::relu_") == in_place
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 
 import kerastorch
-from kerastorch import activations
 from kerastorch.optimization import kernels, optimize, winograd
 from kerastorch.optimization.kernels import Convolution
 from kerastorch.optimization.winograd import Winograd

@@ -48,8 +48,10 @@ class Layer(nn.Module):
     takes_training = False
     # The part of the layer in `shortcuts`: the output is a tensor that nothing else refers to;
     # `forward` takes `overwrite`, the input whose place the result may take, or `postpone`, which
-    # leaves margins of zeros to a layer that takes `margins`.
+    # leaves margins of zeros to a layer that takes `margins`; the gradient comes from the output,
+    # which has to stay as it is until the backward pass.
     makes_new_tensor = False
+    backward_takes_output = True
     takes_overwrite = False
     takes_postpone = False
     takes_margins = False

@@ -22,6 +22,7 @@ RESERVED_KEYS = frozenset(
         "become",
         "bfloat16",
         "bool",
+        "backward_takes_output",
         "buffers",
         "build",
         "built",

@@ -1,4 +1,4 @@
-"""What eager inference leaves out where nobody can see it: copies of images and of dying values."""
+"""What eager execution leaves out where nobody can see it: copies of images and of dying values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Shortcuts:
     """The shortcuts of one run of a plan.
 
     A result may take the place of a value that no later call needs (`overwrite`, the value's
-    position among the inputs), if the value is a tensor that only this run knows. The zeros around
-    an image may be left to the convolution or pooling that alone takes it (`postpone`, then
-    `margins`). Layers say what they take part in.
+    position among the inputs), if the value is a tensor that only this run knows, and not the
+    backward pass. Without gradients the zeros around an image may be left to the convolution or
+    pooling that alone takes it (`postpone`, then `margins`). Layers say what they take part in.
 
     Args:
         children: the modules by key.
@@ -29,6 +29,7 @@ class Shortcuts:
 
     def __init__(self, children: Mapping[str, nn.Module]):
         self._children = children
+        self._has_backward = torch.is_grad_enabled()
         self._own: set[int] = set()  # slots of tensors that only this run knows
         self._margins: dict[int, Any] = {}  # the zeros still to be put around the value in a slot
 
@@ -48,10 +49,12 @@ class Shortcuts:
         if self._can_postpone(step, module):
             options["postpone"] = True
             self._margins[step.outputs[0]] = module.padding
-        if overwrites or module.makes_new_tensor:
-            self._own.add(step.outputs[0])
-        else:  # what the module gives or keeps may be a view of what it takes
+        makes_new_tensor = overwrites or module.makes_new_tensor
+        if self._has_backward or not makes_new_tensor:
+            # The backward pass may need what it takes, and what it gives may be a view of that.
             self._own.difference_update(taken)
+        if makes_new_tensor and not (self._has_backward and module.backward_takes_output):
+            self._own.add(step.outputs[0])
         return options
 
     def own_spares(self, step: Step) -> list[int]:
@@ -59,7 +62,7 @@ class Shortcuts:
         return [index for index in step.spares if step.taken[index] in self._own]
 
     def _can_postpone(self, step: Step, module: nn.Module) -> bool:
-        if step.taker is None or not module.takes_postpone:
+        if step.taker is None or not module.takes_postpone or self._has_backward:
             return False
         taker = self._children[step.taker]
         return not may_look(taker) and taker.takes_margins
@@ -75,11 +78,12 @@ def runs_eagerly() -> bool:
 
 
 def nobody_watches() -> bool:
-    """Whether shortcuts are unseen: in eager inference without global hooks."""
+    """Whether shortcuts are unseen: in eager execution without global hooks."""
     return runs_eagerly() and not (
-        torch.is_grad_enabled()
-        or nn_module._global_forward_hooks
+        nn_module._global_forward_hooks
         or nn_module._global_forward_pre_hooks
+        or nn_module._global_backward_hooks
+        or nn_module._global_backward_pre_hooks
     )
 
 
@@ -90,6 +94,11 @@ def may_look(module: nn.Module) -> bool:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    if module._forward_hooks or module._forward_pre_hooks:
+    if (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    ):
         return True
     return any(map(_has_hooks, module.children()))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import activations
@@ -22,8 +23,11 @@ def activate(function: Callable, x: Tensor, data_format: str) -> Tensor:
 
 
 def activate_own(function: Callable, x: Tensor, data_format: str) -> Tensor:
-    """The same for a tensor that nobody else has: without gradients its memory takes the result."""
-    if function in activations.IN_PLACE and not torch.is_grad_enabled():
+    """The same, in place where it can be, for a tensor that only the caller has.
+
+    Nor may the backward pass need it.
+    """
+    if function in activations.IN_PLACE:
         return activations.IN_PLACE[function](x)
     return activate(function, x, data_format)
 
@@ -88,7 +92,7 @@ class ReLU(Layer):
 
     def forward(self, x: Tensor, overwrite: int | None = None) -> Tensor:
         if overwrite is not None and not self.negative_slope and not self.threshold:
-            return x.clamp_(0, self.max_value)
+            return torch.relu_(x) if self.max_value is None else F.hardtanh_(x, 0, self.max_value)
         return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
 
 

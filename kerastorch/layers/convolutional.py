@@ -198,6 +198,10 @@ class _Convolution2D(_Convolution):
     margins: Margins | None = None
 
     @property
+    def backward_takes_output(self) -> bool:
+        return self.activation is not linear
+
+    @property
     def takes_margins(self) -> bool:
         return self.padding == "valid" and self.margins is None
 

@@ -69,6 +69,7 @@ class Add(_Merge):
     """Sum of its inputs (`keras.layers.Add`), a list of tensors that broadcast."""
 
     makes_new_tensor = True
+    backward_takes_output = False
     takes_overwrite = True
 
     def forward(self, inputs: list[Tensor], overwrite: int | None = None) -> Tensor:

@@ -60,6 +60,7 @@ class BatchNormalization(Layer):
 
     built = False
     makes_new_tensor = True
+    backward_takes_output = False
     takes_training = True
     gamma_initializer: Any = "ones"
     beta_initializer: Any = "zeros"
@@ -167,9 +168,8 @@ class _BatchNorm(BatchNormalization):
     def forward(self, x: Tensor, training: bool | None = None) -> Tensor:
         training = self.training if training is None else training
         axis = tensor_axis(self.axis, x.ndim, self.data_format)
-        x = x.movedim(axis, 1)
-        y = self._normalize_by_batch(x) if training and self.trainable else self._normalize(x)
-        return y.movedim(1, axis)
+        normalize = self._normalize_by_batch if training and self.trainable else self._normalize
+        return normalize(x) if axis == 1 else normalize(x.movedim(axis, 1)).movedim(1, axis)
 
     def _normalize(self, x: Tensor) -> Tensor:
         return F.batch_norm(

@@ -41,6 +41,7 @@ class EagerRun:
 def _can_take_program(values: list[Tensor]) -> bool:
     return (
         nobody_watches()
+        and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and torch._C._get_mkldnn_enabled()
         and not torch._C._len_torch_dispatch_stack()  # as counters of operations have one
