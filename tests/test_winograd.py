@@ -8,11 +8,11 @@ import kerastorch
 from kerastorch.optimization import kernels, optimize, winograd
 from kerastorch.optimization.kernels import Convolution
 from kerastorch.optimization.winograd import Winograd
-from tests.optimizing import differ_by, randomize
+from tests.optimizing import differ_by
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CHANNELS = 128
+CHANNELS = 32
 TOLERANCE = 1e-5
 
 
@@ -33,14 +33,21 @@ def made(margins=((1, 1), (1, 1)), channels=CHANNELS, features=CHANNELS + 2, bia
     return Convolution(weight, bias, lambda _: margins), reference
 
 
+@pytest.fixture
+def always(monkeypatch):
+    """Also where it saves no time."""
+    monkeypatch.setattr(kernels, "saves_time", lambda *_: True)
+
+
 def is_winograd(convolution, shape):
     return isinstance(convolution._way(torch.Size(shape)), Winograd)
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("margins", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((0, 1), (3, 2))])
-@pytest.mark.parametrize("size", [(32, 28), (29, 31), (34, 27)])
+@pytest.mark.parametrize("size", [(8, 12), (9, 11), (14, 7), (5, 4)])
 def test_it_convolves(size, margins, bias):
     convolution, reference = made(margins, bias=bias)
     x = images(2, CHANNELS, *size)
@@ -51,31 +58,34 @@ def test_it_convolves(size, margins, bias):
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("chunk", [1, 10**6, 10**9])
 def test_any_number_of_images_at_a_time(monkeypatch, chunk):
     monkeypatch.setattr(winograd, "CHUNK", chunk)
     for batch in (1, 4, 7):
         convolution, reference = made()
-        x = images(batch, CHANNELS, 27, 30)
+        x = images(batch, CHANNELS, 7, 10)
         assert is_winograd(convolution, x.shape)
         assert differ_by(convolution(x), reference(x)) <= TOLERANCE
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("activation", kernels.ATTRIBUTES)
 def test_activations_follow(activation):
     convolution, reference = made()
     convolution.activation = activation
-    x = images(2, CHANNELS, 28, 28)
+    x = images(2, CHANNELS, 8, 8)
     assert differ_by(convolution(x), activation(reference(x))) <= TOLERANCE
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("activation", kernels.AFTER_SUM)
 def test_sums_follow(activation):
     convolution, reference = made()
     convolution.activation = activation
-    x, addend = images(2, CHANNELS, 28, 28), images(2, CHANNELS + 2, 28, 28)
+    x, addend = images(2, CHANNELS, 8, 8), images(2, CHANNELS + 2, 8, 8)
     expected = activation(reference(x) + addend)
     kept = addend.clone()
     assert differ_by(convolution.plus(x, addend), expected) <= TOLERANCE
@@ -91,14 +101,14 @@ def test_sums_follow(activation):
         {"dilation": (2, 2)},
         {"groups": 2},
         {"window": (1, 3)},
-        {"features": 100},
-        {"channels": 64},
+        {"features": 64},
+        {"channels": 32},
         {"size": (8, 8)},
     ],
     ids=str,
 )
 def test_where_it_would_not_do_or_not_help_it_is_not_used(options):
-    options = {"window": (3, 3), "features": 256, "channels": 256, "size": (30, 30)} | options
+    options = {"window": (3, 3), "features": 512, "channels": 512, "size": (28, 28)} | options
     size, channels = options.pop("size"), options.pop("channels")
     inputs = channels // options.get("groups", 1)
     weight = torch.randn(options.pop("features"), inputs, *options.pop("window"))
@@ -107,14 +117,13 @@ def test_where_it_would_not_do_or_not_help_it_is_not_used(options):
 
 
 def test_it_is_not_used_where_numbers_are_rounded_more():
-    weight, margins, shape = torch.randn(256, 256, 3, 3), ((1, 1), (1, 1)), (1, 256, 30, 30)
+    weight, margins, shape = torch.randn(512, 512, 3, 3), ((1, 1), (1, 1)), (1, 512, 28, 28)
     assert winograd.saves_time(weight, margins, torch.Size(shape))
     assert not winograd.saves_time(weight.bfloat16(), margins, torch.Size(shape))
 
 
-@pytest.mark.parametrize("name", ["vgg16", "resnet50_v2"])
-def test_models_with_such_convolutions_give_their_outputs(name):
-    model = randomize(kerastorch.create_model(name, include_top=False, input_shape=(112, 128, 3)))
+def test_vgg16_gives_its_outputs():
+    model = kerastorch.create_model("vgg16", include_top=False, input_shape=(112, 128, 3)).eval()
     x = torch.rand(4, 3, 112, 128)
     optimized = optimize(model)
     with torch.inference_mode():
