@@ -497,6 +497,14 @@ def test_gradients_where_values_are_overwritten(network, in_place):
     assert [event.name for event in profile.events()].count("aten::relu_") == in_place
 
 
+def test_gradients_of_what_others_put_into_a_layer():
+    image = Input((4, 4, 3))
+    model = Model(image, ReLU()(layers.SeparableConv2D(3, 1, name="conv")(image)))
+    model.conv.pointwise = torch.nn.Sequential(model.conv.pointwise, torch.nn.Sigmoid())
+    model(torch.randn(2, 3, 4, 4)).square().sum().backward()
+    assert model.conv.depthwise.weight.grad.any()
+
+
 @pytest.mark.parametrize(
     "passed_on",
     [Dropout(0.5), layers.Reshape((4, 4, 3)), layers.Cropping2D(0), Activation("linear")],

@@ -199,7 +199,7 @@ class _Convolution2D(_Convolution):
 
     @property
     def backward_takes_output(self) -> bool:
-        return self.activation is not linear
+        return self.activation is not linear or bool(self._modules)
 
     @property
     def takes_margins(self) -> bool:

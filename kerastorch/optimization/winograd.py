@@ -62,9 +62,9 @@ def saves_time(weight: Tensor, margins: Margins, shape: torch.Size) -> bool:
     tiles = shape[0] * math.prod(_tiles(margins, shape))
     products = VALUES * channels * features
     changes = VALUES**2 * channels + TILE**2 * VALUES * features
-    multiplications = tiles * (products + _time_of_changes() * changes)
-    gain = pixels * WINDOW**2 * channels * features / multiplications
-    return tiles >= LEAST_TILES and gain >= LEAST_GAIN
+    time = tiles * (products + _time_of_changes() * changes)
+    direct_time = pixels * WINDOW**2 * channels * features
+    return tiles >= LEAST_TILES and direct_time >= LEAST_GAIN * time
 
 
 def _time_of_changes() -> int:
