@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROUNDS, CALLS = 3, 3  # of a round the first call does not count
 REST = 0.05  # seconds ahead of a round: threads that wait for more work keep a core for a while
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}  # of the largest value
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.1, torch.float16: 0.02}  # of the largest value
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     for name in _others(inputs):
         try:
             run = prepare(name, model, inputs)
-            if _agree(run(inputs), expected, TOLERANCE.get(model.compute_dtype, 1e-4)):
+            if _agree(run(inputs), expected, TOLERANCE.get(model.compute_dtype, 1e-5)):
                 runs[name] = run
             else:
                 logger.warning("%s gives other outputs for %s", name, model.name)
