@@ -118,11 +118,11 @@ class Winograd:
         """The convolution of images in `channels_last`, with an activation."""
         result = x.new_empty(len(x), *self._size, self._features)
         images = x.permute(0, 2, 3, 1)
-        for some, of_some in zip(
-            images.split(self._images), result.split(self._images), strict=True
-        ):
-            tiles = _activate(activation, self._convolve(some))
-            self._join(tiles, of_some)
+        for start in range(0, len(x), self._images):
+            # As many each time, as oneDNN lays weights out for one number: some twice at the end.
+            start = min(start, len(x) - self._images)
+            some = slice(start, start + self._images)
+            self._join(_activate(activation, self._convolve(images[some])), result[some])
         return result.permute(0, 3, 1, 2)
 
     def plus(self, x: Tensor, addend: Tensor, activation: Callable) -> Tensor:
@@ -170,7 +170,6 @@ def _activate(activation: Callable, x: Tensor) -> Tensor:
 
 
 def _images_at_a_time(batch: int, size: int) -> int:
-    """The most images whose values, of a size in bytes each, are about a chunk; they divide the
-    batch, as oneDNN lays weights out for one number of them."""
-    most = max(1, CHUNK // size)
-    return max(count for count in range(1, batch + 1) if batch % count == 0 and count <= most)
+    """In how many images, whose values have a size in bytes, even parts of a batch are chunks."""
+    parts = math.ceil(batch / max(1, CHUNK // size))
+    return math.ceil(batch / parts)
