@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,22 +30,22 @@ LEAST_GAIN = 1.2  # how many times as fast it has to be
 CHUNK = 8 << 20  # bytes of values at a time, which the processor's cache holds
 
 
-def _powers(count: int) -> Tensor:
+def _powers(count: int) -> np.ndarray:
     """What takes `count` coefficients of a polynomial to its values at the points, the last one
     at infinity."""
-    points = torch.tensor(POINTS, dtype=torch.double)
-    at_infinity = torch.eye(count, dtype=torch.double)[-1:]
-    return torch.cat([points[:, None] ** torch.arange(count), at_infinity])
+    at_infinity = np.eye(count)[-1:]
+    return np.concatenate([np.array(POINTS)[:, None] ** np.arange(count), at_infinity])
 
 
-def _of_both_axes(matrix: Tensor) -> Tensor:
-    return torch.kron(matrix, matrix)
+def _of_both_axes(matrix: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.kron(matrix, matrix))  # on the CPU, whatever the default device
 
 
 OF_WINDOW = _of_both_axes(_powers(WINDOW))  # (36, 9)
-OF_PIXELS = _of_both_axes(torch.linalg.inv(_powers(EXTENT)).T)  # (36, 36)
+OF_PIXELS = _of_both_axes(np.linalg.inv(_powers(EXTENT)).T)  # (36, 36)
 TO_TILE = _of_both_axes(_powers(TILE).T)  # (16, 36)
-OF_ONES = torch.linalg.pinv(TO_TILE).sum(1)  # (36,): values that become a tile of ones
+# (36,): values that become a tile of ones
+OF_ONES = torch.from_numpy(np.linalg.pinv(TO_TILE.numpy()).sum(1))
 
 
 def saves_time(weight: Tensor, margins: Margins, shape: torch.Size) -> bool:
