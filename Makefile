@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo $$p)
 VENV := .venv
 BIN := $(VENV)/bin
+# How many files of tests at a time. Each takes a core, Keras beside it, and up to 10 GB.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test matrix docs bench lint browser clean
 
@@ -12,12 +15,12 @@ demo: $(VENV)/.installed
 	$(BIN)/python examples/kitchenware.py
 
 test: $(VENV)/.installed-test lint browser
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # Every architecture, from every format of both writers, and exported, also what is marked `full`: an
 # empty -m takes back the one in pyproject.toml.
 matrix: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/test_applications.py tests/test_matrix.py tests/test_writing.py \
+	$(PYTEST) tests/test_applications.py tests/test_matrix.py tests/test_writing.py \
 	    tests/test_native.py tests/test_optimization.py tests/test_exporting.py -m ""
 
 # Inference and training beside Keras, timm, torchvision, onnxruntime and OpenVINO, on a machine that

@@ -1,6 +1,12 @@
 """Fixtures of the parity tests."""
 
-from contextlib import contextmanager
+import os
+from collections import defaultdict
+
+# One thread for each process, also for those that tests start: two workers and their Keras
+# processes compute at the same time, and threads that wait for a core which another process holds
+# made NASNetLarge ten times as slow.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
@@ -8,6 +14,16 @@ import torch
 from tests.oracle.client import Oracle
 
 pytest.register_assert_rewrite("tests.parity")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says the largest of each kind of number that tests record."""
+    largest = defaultdict(float)
+    for report in terminalreporter.getreports("passed"):
+        for kind, number in report.user_properties:
+            largest[kind] = max(largest[kind], number)
+    for kind, number in sorted(largest.items()):
+        terminalreporter.write_line(f"largest {kind}: {number:.1e}")
 
 
 @pytest.fixture(scope="module")
@@ -31,34 +47,8 @@ def run_command(capsys):
 
 
 @pytest.fixture
-def one_thread():
-    """PyTorch computes on one thread.
-
-    Keras computes at the same time. Threads of one process that wait for a core which the other
-    holds made NASNetLarge ten times as slow on two cores.
-    """
-    with _on_one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def one_thread_in_module():
-    """All tests of a module compute on one thread, and its fixtures: small images gain nothing."""
-    with _on_one_thread():
-        yield
-
-
-@contextmanager
-def _on_one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def beside_oracle(one_thread):
-    """New models have float64 parameters, as those of the oracle, and compute on one thread."""
+def beside_oracle():
+    """New models have float64 parameters, as those of the oracle."""
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     yield

@@ -46,7 +46,6 @@ import kerastorch
 from kerastorch.applications.vgg16 import VGG16, preprocess_input
 
 torch.set_default_dtype(torch.float64)
-torch.set_num_threads(1)
 model = VGG16(weights="vgg16.weights.h5", input_shape=(3, 45, 38), classes=10)
 images = np.load("images.npy")
 np.save("preprocessed.npy", preprocess_input(images.copy()))

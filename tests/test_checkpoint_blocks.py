@@ -11,8 +11,6 @@ from kerastorch import layers
 from kerastorch.cam import grad_cam
 from kerastorch.fine_tuning import checkpoint_blocks
 
-pytestmark = pytest.mark.usefixtures("one_thread_in_module")
-
 
 def branching(batch_norm=layers.BatchNormalization):
     """Blocks with branches, dropout, batch normalisation and a layer that is called twice."""

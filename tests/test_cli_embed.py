@@ -25,9 +25,6 @@ from tests.photographs import PHOTOGRAPHS, photograph
 
 PICTURES, BATCH = 500, 8
 BROKEN = {"3/broken.jpg": "not a picture in a format that Pillow reads"}
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-# The last bits depend on how many threads there are.
-pytestmark = pytest.mark.usefixtures("one_thread_in_module")
 
 SETTINGS = ["--batch", str(BATCH), "--size", "64", "64", "--device", "cpu"]
 
@@ -82,9 +79,7 @@ def command(folder, output):
 def kill_at(folder, output, parts):
     """Embeds in a process that is killed when it has written so many parts."""
     place = folder / f"{output.name}.parts"
-    process = subprocess.Popen(
-        command(folder, output), cwd=folder, env=ENVIRONMENT, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command(folder, output), cwd=folder, stderr=subprocess.DEVNULL)
     while process.poll() is None and len(list(place.glob("*.npz"))) < parts:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
@@ -98,9 +93,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_file(folder, uninterru
     for parts in moments:
         assert kill_at(folder, output, parts) == -signal.SIGKILL
         assert not output.exists()
-    result = subprocess.run(
-        command(folder, output), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
-    )
+    result = subprocess.run(command(folder, output), cwd=folder, capture_output=True, text=True)
     assert result.returncode == 0
     assert f"{output}: {PICTURES} pictures, 256 features each, " in result.stdout
     resumed = int(result.stdout.split("each, ")[1].split()[0])
@@ -420,9 +413,7 @@ sys.exit(code)
 def run_on_ray(folder, *arguments):
     """As `run`, on a cluster on this machine that is as small as it gets."""
     command = [sys.executable, "-c", ON_RAY, *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -1,12 +1,10 @@
 """The example of a detector: a step of training reaches what is to be trained, and only that."""
 
-import pytest
 import torch
 
 from examples import detection
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_step_of_faster_rcnn():
     torch.manual_seed(0)
     detector = detection.build_detector(image_size=128)

@@ -64,7 +64,6 @@ def home(tmp_path, monkeypatch):
 START = """
 import sys, kerastorch, torch
 from tests.published.checking import hash_of_state
-torch.set_num_threads(1)
 name, arguments = sys.argv[1], eval(sys.argv[2])
 print("ready", flush=True)
 input()

@@ -23,10 +23,7 @@ from examples import digits, distributed
 from kerastorch import layers
 from kerastorch.lightning import Classifier, HeadFirst
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread_in_module"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 CLASSES = 7
 

@@ -6,7 +6,6 @@ architecture from every format. Weights alone as
 Keras 3 writes them are left to `make matrix`: `test_applications.py` compares them in every layer.
 """
 
-from collections import defaultdict
 from contextlib import ExitStack
 from functools import cache, lru_cache, partial
 
@@ -89,19 +88,8 @@ def twin_of(oracles):
     return twin_of
 
 
-@pytest.fixture(scope="module")
-def largest_errors(request):
-    """The largest relative error of each format, said at the end."""
-    errors = defaultdict(float)
-    yield errors
-    plugins = request.config.pluginmanager
-    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-        for (writer, file), error in sorted(errors.items()):
-            print(f"\nlargest relative error, {writer}, {file}: {error:.1e}", end="")
-
-
 @pytest.mark.parametrize(("writer", "name", "file"), list(cells()))
-def test_every_format_opens(twin_of, writer, name, file, tmp_path, largest_errors):
+def test_every_format_opens(twin_of, writer, name, file, tmp_path, record_property):
     oracle, build, image, expected = twin_of(writer, name)
     path = tmp_path / file
     oracle.ask("save", path=str(path), weights_only=file == "weights_only.h5")
@@ -109,5 +97,5 @@ def test_every_format_opens(twin_of, writer, name, file, tmp_path, largest_error
     model = load(build, path)
     path.unlink()
     error = parity.relative_error(model.predict(image), expected)
-    largest_errors[writer, file] = max(largest_errors[writer, file], error)
+    record_property(f"relative error, {writer}, {file}", error)
     assert error <= parity.TOLERANCE

@@ -28,8 +28,6 @@ from kerastorch.layers import (
 from tests.architectures import registered
 from tests.optimizing import settle
 
-pytestmark = pytest.mark.usefixtures("one_thread_in_module")
-
 # Over the registry
 
 
@@ -114,7 +112,6 @@ def compilations(request):
 @torch.no_grad()
 def compile_and_export(name):
     """(outputs of the compiler's, the model's own) for `torch.compile` and `torch.export`."""
-    torch.set_num_threads(1)
     model, images = make_model(name), make_images(name, 2)
     torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True, backend="eager")(images), model(images)
@@ -414,7 +411,6 @@ def in_two_processes(work, folder):
 
 
 def _join_and_work(rank, work, folder):
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     try:
         torch.save(work(rank), folder / f"{rank}.pt")

@@ -18,8 +18,6 @@ from tests.architectures import registered
 from tests.optimizing import differ_by, randomize, settle
 from tests.oracle.client import ROOT
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZE = 96
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
@@ -380,7 +378,6 @@ from kerastorch.optimization import keep_memory, optimize
 if sys.argv[1] == "keep":
     keep_memory()
 model = optimize(kerastorch.create_model("mobilenet"))
-torch.set_num_threads(1)
 images = torch.randn(16, 3, 224, 224)  # activations of over 32 MB, which glibc never keeps
 
 def faults():

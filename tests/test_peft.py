@@ -10,10 +10,7 @@ import kerastorch
 from kerastorch import layers
 from kerastorch.fine_tuning import checkpoint_blocks, lora_targets, parameter_groups
 
-pytestmark = [
-    pytest.mark.usefixtures("one_thread_in_module"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 SIZES = {"xception": 75, "mobilenet_v2": 32, "resnet50": 32, "vgg16": 32}

@@ -12,8 +12,6 @@ from kerastorch import activations, layers
 from kerastorch.optimization import optimize
 from tests.optimizing import differ_by, randomize
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def operations(function, *arguments):
     """The names of the operations of PyTorch that a call runs."""

@@ -116,7 +116,6 @@ def test_an_empty_cache_then_keras_file_then_our_own(
     np.save(path_of_inputs, xception.inputs)
     compute = f"""
 import numpy
-torch.set_num_threads(1)  # beside Keras's
 inputs = torch.from_numpy(numpy.load({str(path_of_inputs)!r})).permute(0, 3, 1, 2)
 with torch.no_grad():
     numpy.save({str(path_of_logits)!r}, model.eval().double()(inputs).numpy())
@@ -391,14 +390,14 @@ def cache(monkeypatch, server, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
 
-@pytest.mark.usefixtures("cache", "one_thread")
+@pytest.mark.usefixtures("cache")
 def test_logits_unless_probabilities_are_asked_for(mobilenet):
     assert_computes(hubconf.mobilenet(pretrained=True, **SMALL), mobilenet, softmax=True)
     model = hubconf.mobilenet(pretrained=True, classifier_activation="softmax", **SMALL)
     assert_computes(model, mobilenet)
 
 
-@pytest.mark.usefixtures("cache", "one_thread")
+@pytest.mark.usefixtures("cache")
 def test_features(mobilenet_without_top):
     feature_map = mobilenet_without_top.output
     model = hubconf.mobilenet(pretrained=True, include_top=False, pooling="avg", **SMALL)

@@ -19,8 +19,6 @@ from kerastorch.verification import KerasMissingError, KerasProcess, KerasProces
 from tests.oracle.client import Oracle
 from tests.test_applications import APPLICATIONS
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def files(oracle, tmp_path_factory):

@@ -10,8 +10,6 @@ from kerastorch.optimization.kernels import Convolution
 from kerastorch.optimization.winograd import Winograd
 from tests.optimizing import differ_by
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CHANNELS = 32
 TOLERANCE = 1e-5
 
