@@ -21,7 +21,8 @@ test: $(VENV)/.installed-test lint browser
 # empty -m takes back the one in pyproject.toml.
 matrix: $(VENV)/.installed-test
 	$(PYTEST) tests/test_applications.py tests/test_matrix.py tests/test_writing.py \
-	    tests/test_native.py tests/test_optimization.py tests/test_exporting.py -m ""
+	    tests/test_native.py tests/test_optimization.py tests/test_exporting.py \
+	    tests/test_verification.py -m ""
 
 # Inference and training beside Keras, timm, torchvision, onnxruntime and OpenVINO, on a machine that
 # does nothing else; some hours. `python -m benchmarks` lists the parts.

@@ -1,7 +1,8 @@
 """The architectures equal Keras's in every layer, through files that Keras writes.
 
 The 18 of the first years are compared at their default size and at another one. Those that came
-later are more and larger: they are compared in small images, two at their default size too.
+later are more and larger: they are compared in small images, two at their default size too. `make
+test` takes one of each family, but all 18 at the other size; `make matrix` takes all.
 """
 
 import re
@@ -15,32 +16,28 @@ import torch
 import kerastorch
 from kerastorch.applications import get_record
 from tests import builders, parity
-from tests.architectures import APPLICATIONS, LATER, SMALLEST_OF_FAMILIES, side_of
+from tests.architectures import APPLICATIONS, FAMILIES, LATER, by_family, side_of
 from tests.oracle.client import Oracle
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
 
 ODD, SMALL, SMALLEST = (107, 93), (75, 78), (64, 67)
 
-FAMILIES = [
-    "Xception",
-    "VGG16",
-    "ResNet50",
-    "ResNet50V2",
-    "InceptionV3",
-    "InceptionResNetV2",
-    "MobileNet",
-    "MobileNetV2",
-    "DenseNet121",
-    "NASNetMobile",
-    *SMALLEST_OF_FAMILIES,
-]
 # Variants with the kind of file that carries each.
-VARIANTS = [
-    ({"include_top": False, "pooling": "avg", "input_shape": (*SMALL, 1)}, "twin.weights.h5"),
-    ({"include_top": False, "pooling": "max", "input_shape": (*SMALL, 4)}, "twin.keras"),
-    ({"classes": 10, "classifier_activation": None, "input_shape": (*SMALL, 3)}, "twin.h5"),
-]
+VARIANTS = {
+    "avg, 1 channel": (
+        {"include_top": False, "pooling": "avg", "input_shape": (*SMALL, 1)},
+        "twin.weights.h5",
+    ),
+    "max, 4 channels": (
+        {"include_top": False, "pooling": "max", "input_shape": (*SMALL, 4)},
+        "twin.keras",
+    ),
+    "10 classes": (
+        {"classes": 10, "classifier_activation": None, "input_shape": (*SMALL, 3)},
+        "twin.h5",
+    ),
+}
 WIDTHS = [
     ("MobileNet", {"alpha": 0.25}),
     ("MobileNet", {"alpha": 0.5}),
@@ -89,10 +86,20 @@ def images(name, model, batch, size=None):
     return parity.random_arrays(model.inputs, batch, *([size] if size else []), largest=largest)
 
 
+def variants():
+    """Each family in each variant; `make test` takes one of each family in turn."""
+    for turn, name in enumerate(FAMILIES):
+        for number, (variant, case) in enumerate(VARIANTS.items()):
+            is_quick = number == turn % len(VARIANTS)
+            marks = [] if is_quick else pytest.mark.full
+            yield pytest.param(name, *case, marks=marks, id=f"{name}, {variant}")
+
+
 def application(name, **arguments):
     return "application", {"name": name, **arguments}
 
 
+@pytest.mark.parametrize("name", by_family(APPLICATIONS), indirect=True)
 def test_default_size(oracle, name, tmp_path):
     size = APPLICATIONS[name][0]
     file = tmp_path / "twin.weights.h5"
@@ -120,7 +127,7 @@ PREPARING = ["EfficientNetV2B0", "MobileNetV3Small", "ConvNeXtTiny", "ResNetRS50
 FAMILY_NAMES = "EfficientNetB|EfficientNetV2|MobileNetV3|ConvNeXt|ResNetRS|RegNet|ResNeXt"
 
 
-@pytest.mark.parametrize("later", LATER)
+@pytest.mark.parametrize("later", by_family(LATER))
 def test_later_ones(family_oracle, later, tmp_path):
     """In small images, from weights in the format that theirs are published in."""
     oracle = family_oracle(re.match(FAMILY_NAMES, later)[0])
@@ -169,10 +176,7 @@ def test_published_numbers_of_parameters(name):
     assert (whole.count_params(), bare.count_params()) == (APPLICATIONS | LATER)[name][1:]
 
 
-@pytest.mark.parametrize("name", FAMILIES, indirect=True)
-@pytest.mark.parametrize(
-    ("arguments", "file"), VARIANTS, ids=["avg, 1 channel", "max, 4 channels", "10 classes"]
-)
+@pytest.mark.parametrize(("name", "arguments", "file"), list(variants()), indirect=["name"])
 def test_variants(oracle, name, tmp_path, arguments, file):
     load = parity.by_load_model if file.endswith(".keras") else parity.by_load_weights
     path = tmp_path / file_for(name, file)

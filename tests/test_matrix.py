@@ -1,9 +1,9 @@
 """The architectures come out of every format that Keras 3 and Keras 2 write.
 
-`make test` opens each architecture from a format of each writer, and the four that are hardest to
-match from all of them; of those that came later one of each family. `make matrix` opens every
-architecture from every format. Weights alone as
-Keras 3 writes them are left to `make matrix`: `test_applications.py` compares them in every layer.
+`make test` opens one architecture of each family from a format of each writer, and the four that
+are hardest to match from all of them. `make matrix` opens every architecture from every format.
+Weights alone as Keras 3 writes them are left to `make matrix`: `test_applications.py` compares them
+in every layer.
 """
 
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ import pytest
 import kerastorch
 from kerastorch.applications import get_record
 from tests import builders, parity
-from tests.architectures import LATER, SMALLEST_OF_FAMILIES, side_of
+from tests.architectures import FAMILIES, LATER, side_of
 from tests.oracle.client import Oracle
 
 pytestmark = pytest.mark.usefixtures("beside_oracle")
@@ -33,6 +33,7 @@ FORMATS = {
     "keras2_side": ["whole.h5", "whole.keras", "weights_only.h5"],
 }
 # Those that `make test` goes through.
+QUICK = [*HARDEST, *FAMILIES]
 QUICK_FORMATS = {"keras_side": FORMATS["keras_side"][:2], "keras2_side": FORMATS["keras2_side"]}
 # Keras 2 itself cannot write its scale layer into a `.keras` file.
 UNWRITABLE = {("keras2_side", "InceptionResNetV2", "whole.keras")}
@@ -49,9 +50,7 @@ def cells():
                 if (writer, name, file) in UNWRITABLE:
                     continue
                 is_quick = file in quick if name in HARDEST else file == quick[turn % len(quick)]
-                if name in LATER:
-                    is_quick = is_quick and name in SMALLEST_OF_FAMILIES
-                marks = [] if is_quick else [pytest.mark.full]
+                marks = [] if is_quick and name in QUICK else pytest.mark.full
                 yield pytest.param(writer, name, file, marks=marks, id=f"{writer}-{name}-{file}")
 
 

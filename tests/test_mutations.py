@@ -19,7 +19,7 @@ def originals(tmp_path_factory):
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and processes are watched as on Linux")
 @pytest.mark.parametrize(
     ("count", "options"),
-    [(2000, ["--seed", "1"]), (60, ["--seed", "2", "--launcher"])],
+    [(1000, ["--seed", "1"]), (60, ["--seed", "2", "--launcher"])],
     ids=["forked parsers", "parsers started as users start them"],
 )
 def test_mutations(originals, count, options):

@@ -25,13 +25,13 @@ from kerastorch.layers import (
     GlobalAveragePooling2D,
     SeparableConv2D,
 )
-from tests.architectures import registered
+from tests.architectures import by_family
 from tests.optimizing import settle
 
 # Over the registry
 
 
-@pytest.fixture(scope="module", params=registered())
+@pytest.fixture(scope="module", params=by_family(kerastorch.list_models()))
 def name(request):
     return request.param
 
@@ -101,10 +101,10 @@ def test_keys_begin_with_layer_names(model):
 
 @pytest.fixture(scope="module")
 def compilations(request):
-    """Futures of `compile_and_export` for what is tested: two processes see to it meanwhile."""
+    """Futures of `compile_and_export` for what is tested: a process sees to it meanwhile."""
     tests = [item for item in request.session.items if "compilations" in item.fixturenames]
     names = dict.fromkeys(item.callspec.params["name"] for item in tests)
-    with ProcessPoolExecutor(2, torch.multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, torch.multiprocessing.get_context("spawn")) as pool:
         yield {name: pool.submit(compile_and_export, name) for name in names}
         pool.shutdown(cancel_futures=True)
 

@@ -14,7 +14,7 @@ from kerastorch.applications import get_record
 from kerastorch.config import data_format_scope
 from kerastorch.optimization import keep_memory, optimize
 from kerastorch.optimization.backends import choosing
-from tests.architectures import registered
+from tests.architectures import by_family
 from tests.optimizing import differ_by, randomize, settle
 from tests.oracle.client import ROOT
 
@@ -22,7 +22,7 @@ SIZE = 96
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
-@pytest.mark.parametrize("name", registered())
+@pytest.mark.parametrize("name", by_family(kerastorch.list_models()))
 def test_applications(name):
     model = randomize(kerastorch.create_model(name, input_shape=(SIZE, SIZE, 3), classes=7))
     images = torch.randn(2, 3, SIZE, SIZE)

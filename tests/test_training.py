@@ -63,7 +63,7 @@ def read_state(path, builder, arguments):
 @pytest.mark.parametrize("name", [*WITHOUT_DROPOUT, *WITHOUT_TOP])
 def test_applications(oracle, tmp_path, name, frozen):
     """Those that drop a part of the features in front of the classifier are trained without it."""
-    arguments = {"name": name, "input_shape": (107, 109, 3), "classes": 10}
+    arguments = {"name": name, "input_shape": (75, 78, 3), "classes": 10}
     if name in WITHOUT_TOP:
         arguments = {"name": name, "input_shape": (45, 38, 3), "include_top": False}
     check_step(oracle, tmp_path, "application", arguments, 4, frozen)

@@ -16,8 +16,8 @@ from kerastorch.applications.imagenet_utils import preprocess_input
 from kerastorch.cli import main
 from kerastorch.convert import KerasFileError
 from kerastorch.verification import KerasMissingError, KerasProcess, KerasProcessError, verify
+from tests.architectures import APPLICATIONS, by_family
 from tests.oracle.client import Oracle
-from tests.test_applications import APPLICATIONS
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def files(oracle, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def applications(oracle, tmp_path_factory):
+def applications(oracle, tmp_path_factory, request):
     """Writes the applications' files one by one, each while the one before is verified."""
     folder = tmp_path_factory.mktemp("applications")
 
@@ -43,8 +43,10 @@ def applications(oracle, tmp_path_factory):
         oracle.ask("save", path=str(folder / f"{name}.keras"))
         return folder / f"{name}.keras"
 
+    tests = [item for item in request.session.items if "applications" in item.fixturenames]
+    names = [item.callspec.params["name"] for item in tests]
     with ThreadPoolExecutor(1) as writing:
-        yield {name: writing.submit(write, name) for name in APPLICATIONS}
+        yield {name: writing.submit(write, name) for name in names}
         writing.shutdown(cancel_futures=True)
 
 
@@ -60,7 +62,7 @@ def keras():
         yield process
 
 
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("name", by_family(APPLICATIONS))
 def test_applications_are_equal(applications, keras, name):
     path = applications[name].result()
     float32 = name in ("ResNet50", "MobileNetV2")
