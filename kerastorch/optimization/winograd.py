@@ -25,8 +25,8 @@ VALUES = EXTENT**2
 # Beside infinity. The usual ones, of 0, 1 and 2, give ten times the rounding error.
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 
-LEAST_TILES = 32  # below, reading four times the weights takes longer than it saves
-LEAST_GAIN = 1.2  # how many times as fast it has to be
+READING = 20  # tiles in whose products' time the weights come from memory
+LEAST_GAIN = 4 / 3  # how many times as fast it has to be, for weights of four times the memory
 CHUNK = 8 << 20  # bytes of values at a time, which the processor's cache holds
 
 
@@ -63,17 +63,17 @@ def saves_time(weight: Tensor, margins: Margins, shape: torch.Size) -> bool:
     tiles = shape[0] * math.prod(_tiles(margins, shape))
     products = VALUES * channels * features
     changes = VALUES**2 * channels + TILE**2 * VALUES * features
-    time = tiles * (products + _time_of_changes() * changes)
+    time = (tiles + READING) * products + _time_of_changes() * tiles * changes
     direct_time = pixels * WINDOW**2 * channels * features
-    return tiles >= LEAST_TILES and direct_time >= LEAST_GAIN * time
+    return direct_time >= LEAST_GAIN * time
 
 
 def _time_of_changes() -> int:
     """How long a multiplication takes in changing to values and back, beside one in the products.
 
-    Measured where both have AVX2; AVX-512 is mostly of use to the products.
+    Measured; AVX-512 is mostly of use to the products.
     """
-    return 10 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 5
+    return 7 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 5
 
 
 def _tiles(margins: Margins, shape: torch.Size) -> tuple[int, int]:
