@@ -24,7 +24,7 @@ PASSES = (
     passes.fold_padding,
     passes.fold_normalizations,
     passes.fold_scales,
-    passes.share_activations,
+    passes.share_results,
     passes.fuse_activations,
 )
 

@@ -6,7 +6,7 @@ steps out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
@@ -186,16 +186,23 @@ def fuse_activations(steps: Steps) -> None:
             steps.leave_out(step)
 
 
-def share_activations(steps: Steps) -> None:
-    """Computes an activation of a value once for all that take it, as the cells of NASNet do."""
+def share_results(steps: Steps) -> None:
+    """Computes once what several activations or poolings give for a value, as in NASNet."""
     first: dict[tuple, Step] = {}
     for step in steps:
-        function = activation_of(steps.module(step))
-        if function is None:
+        operation = _operation_of(steps.module(step))
+        if operation is None:
             continue
-        same = first.setdefault((function, *steps.taken(step)), step)
+        same = first.setdefault((operation, *steps.taken(step)), step)
         if same is not step:
             steps.leave_out(step, stand_in=same.outputs[0])
+
+
+def _operation_of(module: nn.Module) -> Hashable | None:
+    """What an activation or a pooling does, the same for all that do the same."""
+    if isinstance(module, layers.AveragePooling2D | layers.MaxPooling2D):
+        return type(module), module.pool_size, module.strides, module.padding
+    return activation_of(module)
 
 
 def activation_of(module: nn.Module) -> Callable | None:

@@ -49,7 +49,10 @@ class Program:
         self._inputs = flatten(plan.inputs)
         self._shapes = [tensor_shape(plan.shapes[slot], model.data_format) for slot in self._inputs]
         self._outputs = flatten(plan.outputs)
-        calls = _fuse_sums(list(_calls(plan, model._modules)), plan, self._outputs)
+        new_slots = itertools.count(len(plan.shapes))
+        calls = list(_calls(plan, model._modules, new_slots))
+        calls = _fuse_sums(calls, plan, self._outputs)
+        calls = _activate_before_joining(calls, self._outputs, new_slots)
         calls = _fuse_activations(calls, self._outputs)
         self._calls = _with_slots_to_free(calls, self._outputs)
         self._slots = 1 + max([len(plan.shapes) - 1, *(max(call.given) for call in calls)])
@@ -104,10 +107,11 @@ class _Call:
 # --------------------------------------------------------------------------------- the plan's steps
 
 
-def _calls(plan: Plan, children: Mapping[str, nn.Module]) -> Iterator[_Call]:
+def _calls(
+    plan: Plan, children: Mapping[str, nn.Module], new_slots: Iterator[int]
+) -> Iterator[_Call]:
     """The calls that do what each step does."""
     shortcuts = Shortcuts(children)
-    new_slots = itertools.count(len(plan.shapes))
     for step in plan.steps:
         module = children[step.key]
         overwritable = tuple(step.taken[index] for index in shortcuts.own_spares(step))
@@ -231,9 +235,14 @@ def _fuse_sums(calls: list[_Call], plan: Plan, outputs: list[int]) -> list[_Call
         within = calls[made[last] : position]
         is_own = other in call.overwritable and not any(other in one.taken for one in within)
         is_certain = len(plan.sources) == 1 and None not in plan.shapes[other][1:]
-        function = maker.kernel.onto if is_own and is_certain else maker.kernel.plus
-        taken = [*maker.taken, other]
-        fused[made[last]] = _Call(function, taken, call.given, kernel=maker.kernel)
+        overwrites = is_own and is_certain
+        fused[made[last]] = _Call(
+            maker.kernel.onto if overwrites else maker.kernel.plus,
+            [*maker.taken, other],
+            call.given,
+            kernel=maker.kernel,
+            overwritable=(other,) if overwrites else (),
+        )
         fused[position], made[call.given[0]] = None, made[last]
     return [call for call in fused.values() if call is not None]
 
@@ -247,6 +256,58 @@ def _is_sum_of_two(call: _Call, plan: Plan) -> bool:
 
 def _takes_tail(call: _Call) -> bool:
     return call.kernel is not None and call.kernel.activation is activations.linear
+
+
+def _activate_before_joining(
+    calls: list[_Call], outputs: list[int], new_slots: Iterator[int]
+) -> list[_Call]:
+    """Applies the activation that alone takes what a `Concatenate` layer gives to the parts.
+
+    What makes a part can often apply it too, and in NASNet's cells some parts have it for others.
+    """
+    takers = _sole_takers(calls, outputs)
+    overwritten = {slot for call in calls for slot in call.overwritable}
+    activated: dict[tuple[Callable, int], int] = {}  # what an activation gives for a slot
+    merged: set[tuple[int, ...]] = set()
+    kept = []
+    for call in calls:
+        if call.given in merged:
+            continue
+        taker = takers.get(call.given[0]) if _is_join(call) else None
+        if taker is not None and (function := _elementwise(taker)):
+            for slot in call.taken:
+                if (function, slot) not in activated:
+                    activated[function, slot] = given = next(new_slots)
+                    kept.append(_activation(taker.module, slot, given, slot in call.overwritable))
+            parts = [activated[function, slot] for slot in call.taken]
+            call = _Call(call.function, parts, taker.given, call.module)
+            merged.add(taker.given)
+        elif (function := _elementwise(call)) and call.given[0] not in overwritten:
+            activated[function, call.taken[0]] = call.given[0]
+        kept.append(call)
+    return kept
+
+
+def _sole_takers(calls: list[_Call], outputs: list[int]) -> dict[int, _Call]:
+    """The call that alone takes what is in a slot."""
+    users = _count_users(calls, outputs)
+    return {slot: call for call in calls for slot in call.taken if users[slot] == 1}
+
+
+def _is_join(call: _Call) -> bool:
+    return isinstance(call.module, layers.Concatenate) and not may_look(call.module)
+
+
+def _elementwise(call: _Call) -> Callable | None:
+    """The activation function of each number that a call is, if it is one."""
+    function = None if may_look(call.module) else activation_of(call.module)
+    return function if function in activations.IN_PLACE else None
+
+
+def _activation(layer: nn.Module, taken: int, given: int, overwrites: bool) -> _Call:
+    """The call of an activation layer, in the place of what it takes or not."""
+    function = functools.partial(layer.forward, overwrite=0 if overwrites else None)
+    return _Call(function, [taken], (given,), layer, overwritable=(taken,) if overwrites else ())
 
 
 def _fuse_activations(calls: list[_Call], outputs: list[int]) -> list[_Call]:
