@@ -383,7 +383,7 @@ def graphs(draw):
     values = [Input((4, 4, 3))]
     for _ in range(draw(st.integers(3, 12))):
         taken = st.sampled_from(values[-3:])
-        match draw(st.integers(0, 10)):
+        match draw(st.integers(0, 12)):
             case 0:
                 values.append(Conv2D(3, 1)(draw(taken)))
             case 1:
@@ -404,7 +404,14 @@ def graphs(draw):
             case 8:
                 views = [layers.Reshape((4, 4, 3)), layers.Cropping2D(0), layers.ZeroPadding2D(0)]
                 values.append(copy.deepcopy(draw(st.sampled_from(views)))(draw(taken)))
-            case 9 | 10:
+            case 9:
+                kind = draw(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]))
+                size = draw(st.integers(1, 3))
+                values.append(kind(size, strides=1, padding="same")(draw(taken)))
+            case 10:
+                joined = Concatenate()(draw(st.lists(taken, min_size=1, max_size=2)))
+                values.append(Conv2D(3, 1)(draw(st.sampled_from([ReLU(), Dropout(0)]))(joined)))
+            case 11 | 12:
                 padded = layers.ZeroPadding2D(((0, 1), (1, 1)))(draw(taken))
                 convolutions = [
                     layers.DepthwiseConv2D((2, 3)),

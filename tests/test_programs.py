@@ -119,6 +119,40 @@ def normalized_along_rows(x):
     return layers.ReLU()(layers.BatchNormalization(axis=1)(rows))
 
 
+def joined_and_activated(x):
+    """What a convolution makes, what is activated already, and what stays as it is for others."""
+    first, last = conv(4, 1)(x), conv(4, 1)(x)
+    active = conv(3, 1)(layers.ReLU()(first))
+    return [layers.ReLU()(layers.Concatenate()([first, last, x, last])), active]
+
+
+def joined_and_activated_for_two(x):
+    joined = layers.Concatenate()([conv(4, 1)(x), conv(2, 1)(x)])
+    return layers.Concatenate(axis=1)([layers.ReLU()(joined), layers.ReLU(6)(joined)])
+
+
+def joined_and_activated_where_a_sum_was(x):
+    """The sum takes the place of the activation that the joined values have already had."""
+    first, last = conv(4, 1)(x), conv(4, 1)(x)
+    total = layers.Add()([layers.ReLU()(first), conv(4, 1)(x)])
+    joined = layers.Concatenate()([layers.MaxPooling2D(2)(first), layers.AveragePooling2D(2)(last)])
+    small = layers.ReLU()(joined)
+    return [total, small, layers.ReLU()(layers.Concatenate()([total, first, first]))]
+
+
+def joined_with_other_activations(x):
+    first, last = conv(4, 1)(x), conv(4, 1)(x)
+    others = [layers.ReLU(6)(first), layers.ReLU(negative_slope=0.1)(last)]
+    joined = layers.Activation("softmax")(layers.Concatenate()([first, last]))
+    return [*others, layers.ReLU()(layers.Concatenate()([first, last])), joined]
+
+
+def pooled_for_several(x):
+    pools = [layers.AveragePooling2D(3, strides=1, padding="same")(x) for _ in range(3)]
+    others = [layers.MaxPooling2D(3, strides=1, padding="same")(x), layers.AveragePooling2D(3)(x)]
+    return [layers.Add()(pools), layers.Add()([pools[0], pools[2]]), *others]
+
+
 def dense_on_channels(x):
     y = layers.Dense(3, use_bias=False)(layers.Dense(7, activation="gelu")(x))
     y = layers.ReLU()(layers.Add()([x, layers.LayerScale(0.3, 3)(y)]))
@@ -189,6 +223,11 @@ NETWORKS = [
     swish_and_others,
     normalized_in_front,
     normalized_along_rows,
+    joined_and_activated,
+    joined_and_activated_for_two,
+    joined_and_activated_where_a_sum_was,
+    joined_with_other_activations,
+    pooled_for_several,
     dense_on_channels,
     dense_on_vectors,
     same_with_strides,
@@ -233,6 +272,22 @@ def test_sums_and_activations_are_computed_by_the_convolutions():
     names = operations(optimized, x)
     assert names.count("mkldnn::_convolution_pointwise_") == 2  # onto the sum so far
     assert not {"aten::add", "aten::add_", "aten::relu", "aten::relu_", "aten::conv2d"} & set(names)
+
+
+def test_cells_pool_a_value_once_and_activate_no_joined_values():
+    """NASNet's, where convolutions and sums make all that is joined."""
+    image = layers.Input((13, 16, 3))
+    first = conv(4, 1)(image)
+    pools = [layers.AveragePooling2D(3, strides=1, padding="same")(first) for _ in range(2)]
+    parts = [layers.Add()(pools), layers.Add()([conv(4, 1)(image), conv(4, 1)(image)])]
+    joined = layers.ReLU()(layers.Concatenate()([*parts, first, conv(2, 1)(image)]))
+    optimized = optimize(kerastorch.Model(image, conv(3, 1)(joined)))
+    x = torch.randn(2, 3, 13, 16)
+    optimized(x)
+    names = operations(optimized, x)
+    assert names.count("aten::avg_pool2d") == 1
+    assert names.count("aten::relu_") == 2  # of what is pooled and of its sum
+    assert "aten::relu" not in names
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -48,6 +48,10 @@ class Activation(Layer):
     def takes_overwrite(self) -> bool:
         return self.activation in activations.IN_PLACE
 
+    @property
+    def makes_new_tensor(self) -> bool:
+        return self.activation in activations.IN_PLACE
+
     def compute_output_shape(self, shape: Shape) -> Shape:
         if self.activation is activations.glu:
             return (*shape[:-1], shape[-1] and shape[-1] // 2)
@@ -70,6 +74,7 @@ class ReLU(Layer):
     """
 
     takes_overwrite = True
+    makes_new_tensor = True
 
     def __init__(
         self,

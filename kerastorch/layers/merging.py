@@ -226,6 +226,8 @@ class Concatenate(Layer):
         ValueError: the other axes differ.
     """
 
+    makes_new_tensor = True
+
     def __init__(self, axis: int = -1, name: str | None = None, trainable: bool = True):
         super().__init__(name=name, trainable=trainable)
         self.axis = axis

@@ -27,6 +27,7 @@ class _Pooling(Layer):
         ValueError: an argument is out of range, or a window does not fit into the input.
     """
 
+    makes_new_tensor = True
     spatial_axes = 2
 
     def __init__(
