@@ -1,6 +1,7 @@
 """Fixtures of the parity tests."""
 
 import os
+import zlib
 from collections import defaultdict
 
 # One thread for each process, also for those that tests start: two workers and their Keras
@@ -14,6 +15,12 @@ import torch
 from tests.oracle.client import Oracle
 
 pytest.register_assert_rewrite("tests.parity")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Each test has random numbers of its own, whichever ran before."""
+    torch.manual_seed(zlib.crc32(item.nodeid.encode()))
 
 
 def pytest_terminal_summary(terminalreporter):
