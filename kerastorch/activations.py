@@ -233,6 +233,12 @@ PROBABILITIES = (softmax, sigmoid)
 # The functions that can put their result in the place of their argument.
 IN_PLACE = {relu: torch.relu_, relu6: functools.partial(F.relu6, inplace=True)}
 
+
+def in_place(function: Callable) -> Callable:
+    """What does the same in the place of what it takes, or the function itself if nothing does."""
+    return IN_PLACE.get(function, function)
+
+
 # ------------------------------------------------------------------------------------------ by name
 
 _FUNCTIONS = {

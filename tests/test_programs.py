@@ -1,6 +1,7 @@
 """Optimised models on the CPU call oneDNN's kernels, where nobody could tell."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -153,6 +154,32 @@ def pooled_for_several(x):
     return [layers.Add()(pools), layers.Add()([pools[0], pools[2]]), *others]
 
 
+def averages_between(x):
+    """As DenseNet's, behind a batch normalisation, and with what others take."""
+    y = layers.AveragePooling2D(2)(conv(2, 1)(layers.BatchNormalization()(x)))
+    z = conv(4, 1)(x)
+    overlapping = layers.AveragePooling2D(3, strides=2, padding="same")(z)
+    alone = layers.ReLU()(layers.AveragePooling2D((1, 2))(conv(3, 1, padding="same")(y)))
+    activated = layers.AveragePooling2D(2)(conv(3, 1, activation="relu")(x))
+    skipped = layers.AveragePooling2D(2)(conv(3, 1, strides=2)(x))
+    wide = layers.AveragePooling2D(2)(conv(3, 3)(x))
+    largest = layers.MaxPooling2D(2)(conv(3, 1)(x))
+    return [y, overlapping, z, alone, activated, skipped, wide, largest]
+
+
+def averages_in_front(x):
+    """As Inception's, with and without activations, and with what others take."""
+    pool = partial(layers.AveragePooling2D, 3, strides=1, padding="same")
+    taken = pool()(conv(3, 1)(x))
+    y = conv(2, 1, activation="relu")(pool()(conv(6, 1)(x)))
+    chained = layers.AveragePooling2D(2)(conv(1, 1)(pool()(y)))
+    gated = conv(2, 1, activation="sigmoid")(pool()(conv(4, 1)(x)))
+    softmax = conv(2, 1, activation="softmax")(layers.AveragePooling2D(2, strides=1)(x))
+    rectified = layers.ReLU()(conv(2, 1)(pool()(conv(5, 1)(x))))
+    padded = conv(2, 1)(layers.ZeroPadding2D(1)(pool()(conv(3, 1)(x))))
+    return [chained, gated, softmax, rectified, padded, conv(2, 1)(taken), conv(5, 1)(taken)]
+
+
 def dense_on_channels(x):
     y = layers.Dense(3, use_bias=False)(layers.Dense(7, activation="gelu")(x))
     y = layers.ReLU()(layers.Add()([x, layers.LayerScale(0.3, 3)(y)]))
@@ -228,6 +255,8 @@ NETWORKS = [
     joined_and_activated_where_a_sum_was,
     joined_with_other_activations,
     pooled_for_several,
+    averages_between,
+    averages_in_front,
     dense_on_channels,
     dense_on_vectors,
     same_with_strides,
@@ -288,6 +317,19 @@ def test_cells_pool_a_value_once_and_activate_no_joined_values():
     assert names.count("aten::avg_pool2d") == 1
     assert names.count("aten::relu_") == 2  # of what is pooled and of its sum
     assert "aten::relu" not in names
+
+
+def test_averages_are_taken_of_fewer_channels_and_leave_fewer_pixels():
+    image = layers.Input((12, 16, 6))
+    y = layers.AveragePooling2D(3, strides=1, padding="same")(image)
+    y = layers.AveragePooling2D(2)(conv(5, 1)(conv(2, 1, activation="relu")(y)))
+    optimized, x = optimize(kerastorch.Model(image, y)), torch.randn(2, 6, 12, 16)
+    optimized(x)
+    with torch.profiler.profile(record_shapes=True) as profile:
+        optimized(x)
+    names = ("aten::avg_pool2d", "mkldnn::_convolution_pointwise")
+    shapes = [event.input_shapes[0] for event in profile.events() if event.name in names]
+    assert shapes == [[2, 6, 12, 16], [2, 2, 12, 16], [2, 2, 12, 16], [2, 2, 6, 8]]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

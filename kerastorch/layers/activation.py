@@ -27,9 +27,7 @@ def activate_own(function: Callable, x: Tensor, data_format: str) -> Tensor:
 
     Nor may the backward pass need it.
     """
-    if function in activations.IN_PLACE:
-        return activations.IN_PLACE[function](x)
-    return activate(function, x, data_format)
+    return activate(activations.in_place(function), x, data_format)
 
 
 class Activation(Layer):

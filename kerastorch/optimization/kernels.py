@@ -67,6 +67,19 @@ class Convolution:
         self._ways: dict[torch.Size, Direct | Winograd] = {}
         self.activation: Callable = activations.linear
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each pixel of the result is computed from the same one alone."""
+        margins = self._margins_of(torch.Size((1, 1)))
+        is_one_pixel = self._weight.shape[2:] == (1, 1) and self._strides == (1, 1)
+        return is_one_pixel and not any(map(any, margins))
+
+    @property
+    def saves_channels(self) -> bool:
+        """Whether the result has fewer than what it takes."""
+        features, channels = self._weight.shape[:2]
+        return features < channels * self._groups
+
     def __call__(self, x: Tensor) -> Tensor:
         return self._way(x.shape)(x, self.activation)
 

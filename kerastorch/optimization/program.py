@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,8 +21,14 @@ from ..engine.structure import flatten, map_structure
 from ..layers.activation import activate_own
 from ..layers.convolutional import SamePaddedConv2d
 from ..layers.padding import Margins
+from .fusing import (
+    Call,
+    activate_before_joining,
+    fuse_activations,
+    fuse_sums,
+    move_averages,
+)
 from .kernels import (
-    AFTER_SUM,
     ATTRIBUTES,
     Convolution,
     Kernel,
@@ -32,7 +37,7 @@ from .kernels import (
     convolution,
     dense,
 )
-from .passes import activation_of, normalized_axis, scale_and_shift
+from .passes import normalized_axis, scale_and_shift
 
 
 class Program:
@@ -51,9 +56,10 @@ class Program:
         self._outputs = flatten(plan.outputs)
         new_slots = itertools.count(len(plan.shapes))
         calls = list(_calls(plan, model._modules, new_slots))
-        calls = _fuse_sums(calls, plan, self._outputs)
-        calls = _activate_before_joining(calls, self._outputs, new_slots)
-        calls = _fuse_activations(calls, self._outputs)
+        calls = move_averages(calls, self._outputs, new_slots)
+        calls = fuse_sums(calls, plan, self._outputs)
+        calls = activate_before_joining(calls, self._outputs, new_slots)
+        calls = fuse_activations(calls, self._outputs)
         self._calls = _with_slots_to_free(calls, self._outputs)
         self._slots = 1 + max([len(plan.shapes) - 1, *(max(call.given) for call in calls)])
 
@@ -83,33 +89,9 @@ class Program:
         return [values[slot] for slot in self._outputs]
 
 
-@dataclass
-class _Call:
-    """One call of a program.
-
-    Attributes:
-        function: takes tensors and gives one, or a list of several.
-        taken: the slots of the tensors.
-        given: the slots of the results.
-        module: the layer that it is of.
-        kernel: the convolution that the function is, if it may have a tail.
-        overwritable: the slots of those tensors that only this call will ever see.
-    """
-
-    function: Callable[..., Any]
-    taken: list[int]
-    given: tuple[int, ...]
-    module: nn.Module | None = None
-    kernel: Convolution | None = None
-    overwritable: tuple[int, ...] = ()
-
-
-# --------------------------------------------------------------------------------- the plan's steps
-
-
 def _calls(
     plan: Plan, children: Mapping[str, nn.Module], new_slots: Iterator[int]
-) -> Iterator[_Call]:
+) -> Iterator[Call]:
     """The calls that do what each step does."""
     shortcuts = Shortcuts(children)
     for step in plan.steps:
@@ -124,7 +106,7 @@ def _calls(
             yield from _chain(kernels, module, step, new_slots)
         else:
             function = _function(module, step, options)
-            yield _Call(function, step.taken, step.outputs, module, overwritable=overwritable)
+            yield Call(function, step.taken, step.outputs, module, overwritable=overwritable)
 
 
 def _kernels_of(module: nn.Module, step: Step, plan: Plan, margins: Margins | None) -> list[Kernel]:
@@ -169,7 +151,7 @@ def _is_plain(part: nn.Module) -> bool:
 
 def _chain(
     kernels: list[Kernel], module: nn.Module, step: Step, new_slots: Iterator[int]
-) -> Iterator[_Call]:
+) -> Iterator[Call]:
     """The calls of a layer's kernels, each on the result before, and of its activation."""
     functions: list[Callable] = list(kernels)
     activation = getattr(module, "activation", activations.linear)
@@ -183,7 +165,7 @@ def _chain(
     for function in functions:
         given = step.outputs[0] if function is functions[-1] else next(new_slots)
         kernel = function if isinstance(function, Convolution) else None
-        yield _Call(function, [taken], (given,), module, kernel)
+        yield Call(function, [taken], (given,), module, kernel)
         taken = given
 
 
@@ -217,123 +199,7 @@ def _nested(model: Model, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return run
 
 
-# ------------------------------------------------------------------------------------------- fusing
-
-
-def _fuse_sums(calls: list[_Call], plan: Plan, outputs: list[int]) -> list[_Call]:
-    """Has convolutions add what an `Add` layer adds to their result."""
-    users = _count_users(calls, outputs)
-    made = {slot: position for position, call in enumerate(calls) for slot in call.given}
-    fused: dict[int, _Call | None] = dict(enumerate(calls))
-    for position, call in enumerate(calls):
-        if not _is_sum_of_two(call, plan):
-            continue
-        other, last = sorted(call.taken, key=lambda slot: made.get(slot, -1))
-        maker = fused.get(made.get(last, -1))
-        if maker is None or not _takes_tail(maker) or users[last] != 1 or len(maker.taken) != 1:
-            continue
-        within = calls[made[last] : position]
-        is_own = other in call.overwritable and not any(other in one.taken for one in within)
-        is_certain = len(plan.sources) == 1 and None not in plan.shapes[other][1:]
-        overwrites = is_own and is_certain
-        fused[made[last]] = _Call(
-            maker.kernel.onto if overwrites else maker.kernel.plus,
-            [*maker.taken, other],
-            call.given,
-            kernel=maker.kernel,
-            overwritable=(other,) if overwrites else (),
-        )
-        fused[position], made[call.given[0]] = None, made[last]
-    return [call for call in fused.values() if call is not None]
-
-
-def _is_sum_of_two(call: _Call, plan: Plan) -> bool:
-    if not isinstance(call.module, layers.Add) or may_look(call.module):
-        return False
-    shapes = [plan.shapes[slot] for slot in call.taken]
-    return len(set(call.taken)) == 2 == len(call.taken) and shapes[0] == shapes[1]
-
-
-def _takes_tail(call: _Call) -> bool:
-    return call.kernel is not None and call.kernel.activation is activations.linear
-
-
-def _activate_before_joining(
-    calls: list[_Call], outputs: list[int], new_slots: Iterator[int]
-) -> list[_Call]:
-    """Applies the activation that alone takes what a `Concatenate` layer gives to the parts.
-
-    What makes a part can often apply it too, and in NASNet's cells some parts have it for others.
-    """
-    takers = _sole_takers(calls, outputs)
-    overwritten = {slot for call in calls for slot in call.overwritable}
-    activated: dict[tuple[Callable, int], int] = {}  # what an activation gives for a slot
-    merged: set[tuple[int, ...]] = set()
-    kept = []
-    for call in calls:
-        if call.given in merged:
-            continue
-        taker = takers.get(call.given[0]) if _is_join(call) else None
-        if taker is not None and (function := _elementwise(taker)):
-            for slot in call.taken:
-                if (function, slot) not in activated:
-                    activated[function, slot] = given = next(new_slots)
-                    kept.append(_activation(taker.module, slot, given, slot in call.overwritable))
-            parts = [activated[function, slot] for slot in call.taken]
-            call = _Call(call.function, parts, taker.given, call.module)
-            merged.add(taker.given)
-        elif (function := _elementwise(call)) and call.given[0] not in overwritten:
-            activated[function, call.taken[0]] = call.given[0]
-        kept.append(call)
-    return kept
-
-
-def _sole_takers(calls: list[_Call], outputs: list[int]) -> dict[int, _Call]:
-    """The call that alone takes what is in a slot."""
-    users = _count_users(calls, outputs)
-    return {slot: call for call in calls for slot in call.taken if users[slot] == 1}
-
-
-def _is_join(call: _Call) -> bool:
-    return isinstance(call.module, layers.Concatenate) and not may_look(call.module)
-
-
-def _elementwise(call: _Call) -> Callable | None:
-    """The activation function of each number that a call is, if it is one."""
-    function = None if may_look(call.module) else activation_of(call.module)
-    return function if function in activations.IN_PLACE else None
-
-
-def _activation(layer: nn.Module, taken: int, given: int, overwrites: bool) -> _Call:
-    """The call of an activation layer, in the place of what it takes or not."""
-    function = functools.partial(layer.forward, overwrite=0 if overwrites else None)
-    return _Call(function, [taken], (given,), layer, overwritable=(taken,) if overwrites else ())
-
-
-def _fuse_activations(calls: list[_Call], outputs: list[int]) -> list[_Call]:
-    """Has kernels apply the activation layer that alone takes their result."""
-    users = _count_users(calls, outputs)
-    makers: dict[int, _Call] = {}
-    kept = []
-    for call in calls:
-        maker = makers.get(call.taken[0])
-        if maker is not None and users[call.taken[0]] == 1 and _takes_tail(maker):
-            function = None if may_look(call.module) else activation_of(call.module)
-            if function in (AFTER_SUM if len(maker.taken) > 1 else ATTRIBUTES):
-                maker.kernel.activation = function
-                maker.given = call.given
-                makers[call.given[0]] = maker
-                continue
-        kept.append(call)
-        makers.update(dict.fromkeys(call.given, call))
-    return kept
-
-
-def _count_users(calls: list[_Call], outputs: list[int]) -> Counter[int]:
-    return Counter(outputs) + Counter(slot for call in calls for slot in call.taken)
-
-
-def _with_slots_to_free(calls: list[_Call], outputs: list[int]) -> list[tuple]:
+def _with_slots_to_free(calls: list[Call], outputs: list[int]) -> list[tuple]:
     """What is called, and the slots that it takes, gives and, as the last to need them, frees."""
     last_use = {}
     for position, call in enumerate(calls):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..activations import IN_PLACE, linear
+from ..activations import in_place, linear
 from ..layers.padding import Margins
 
 WINDOW, TILE = 3, 4
@@ -123,16 +123,16 @@ class Winograd:
             # As many each time, as oneDNN lays weights out for one number: some twice at the end.
             start = min(start, len(x) - self._images)
             some = slice(start, start + self._images)
-            self._join(_activate(activation, self._convolve(images[some])), result[some])
+            self._join(in_place(activation)(self._convolve(images[some])), result[some])
         return result.permute(0, 3, 1, 2)
 
     def plus(self, x: Tensor, addend: Tensor, activation: Callable) -> Tensor:
         """The sum with another tensor, with an activation."""
-        return _activate(activation, self(x, linear).add_(addend))
+        return in_place(activation)(self(x, linear).add_(addend))
 
     def onto(self, x: Tensor, addend: Tensor, activation: Callable) -> Tensor:
         """The same in the place of the other tensor."""
-        return _activate(activation, addend.add_(self(x, linear)))
+        return in_place(activation)(addend.add_(self(x, linear)))
 
     def _convolve(self, images: Tensor) -> Tensor:
         """The tiles, (tiles, 16, features), of images, (N, H, W, C)."""
@@ -163,11 +163,6 @@ class Winograd:
             height, width = self._size
             whole = tiles.reshape(len(result), TILE * rows, TILE * columns, -1)
             result.copy_(whole[:, :height, :width])
-
-
-def _activate(activation: Callable, x: Tensor) -> Tensor:
-    """An activation that works on each number, in place where it can."""
-    return IN_PLACE.get(activation, activation)(x)
 
 
 def _images_at_a_time(batch: int, size: int) -> int:
