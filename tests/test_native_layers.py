@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import kerastorch
@@ -321,3 +322,20 @@ def test_slopes_take_inputs_of_one_shape():
     shared = layers.PReLU(shared_axes=[1])
     shared(SEQUENCE)
     assert shared(Input((9, 5))).shape == (None, 9, 5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("padding", [((0, 1), (2, 3)), ((0, 0), (0, 0)), ((3, 0), (0, 0))])
+def test_zeros_around_images(padding, memory_format):
+    """They are those of `F.pad`, and so are all kinds of gradients."""
+    layer = layers.ZeroPadding2D(padding)
+    vertical, horizontal = padding
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=memory_format)
+    for given in (x, x[:, :, 1:, :-1], x[:, :2]):
+        expected = F.pad(given, (*horizontal, *vertical))
+        assert torch.equal(layer(given), expected)
+        assert layer(given).stride() == expected.stride()
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(layer, x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(layer, x)
+    torch.testing.assert_close(torch.func.vmap(layer)(x[None])[0], layer(x), rtol=0, atol=0)

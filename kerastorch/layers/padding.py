@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..engine.shortcuts import runs_eagerly
 
 Pair = tuple[int, int]
 Margins = tuple[Pair, Pair]
@@ -171,10 +173,57 @@ def convolve_padded(
     )
     placement = place_margins(margins, widens_kernel)
     if placement.image:
-        x = F.pad(x, placement.image)
+        x = pad_images(x, placement.image)
     if placement.kernel:
         weight = F.pad(weight, placement.kernel)
     return F.conv2d(x, weight, bias, strides, placement.padding, dilation, groups)
+
+
+def pad_images(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Zeros around images, as `F.pad` puts them.
+
+    Args:
+        x: (N, C, H, W).
+        sizes: how many, left, right, top and bottom.
+    """
+    if x.device.type == "cpu" and runs_eagerly():
+        return _PaddedImages.apply(x, *sizes)
+    return F.pad(x, sizes)
+
+
+class _PaddedImages(torch.autograd.Function):
+    """The same in half of the time: `F.pad` first fills all with zeros, and copies the gradient."""
+
+    @staticmethod
+    def forward(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+        batch, channels, height, width = x.shape
+        padded = torch.empty(
+            (batch, channels, top + height + bottom, left + width + right),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=torch.channels_last if x.stride(1) == 1 else torch.contiguous_format,
+        )
+        padded[:, :, :top] = 0
+        padded[:, :, top + height :] = 0
+        padded[..., :left] = 0
+        padded[..., left + width :] = 0
+        padded[:, :, top : top + height, left : left + width] = x
+        return padded
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, *ctx.sizes = inputs
+        ctx.height, ctx.width = x.shape[2:]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        left, _, top, _ = ctx.sizes
+        within = gradient[:, :, top : top + ctx.height, left : left + ctx.width]
+        return within, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return F.pad(tangent, ctx.sizes)
 
 
 def can_widen_kernel(groups: int, channels: int, dilation: Pair) -> bool:

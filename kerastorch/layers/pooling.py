@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..engine.layer import Layer
 from ..engine.layout import Shape, join_shape, split_shape, transpose_sequence
-from .padding import Margins, check_padding, output_sizes, per_axis, same_padding
+from .padding import Margins, check_padding, output_sizes, pad_images, per_axis, same_padding
 
 Sizes = tuple[int, ...]
 
@@ -174,7 +174,7 @@ def _max_pool_with_zeros(x: Tensor, window: Sizes, strides: Sizes, margins: Marg
     padding = tuple(before for before, _ in margins)
     if not is_even or any(2 * pad > size for pad, size in zip(padding, window, strict=True)):
         vertical, horizontal = margins
-        return F.max_pool2d(F.pad(x, (*horizontal, *vertical)), window, strides)
+        return F.max_pool2d(pad_images(x, (*horizontal, *vertical)), window, strides)
     y = F.max_pool2d(x, window, strides, padding)
     for axis, (pad, size, stride) in enumerate(zip(padding, window, strides, strict=True), 2):
         count = y.shape[axis]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..engine.layer import Layer
 from ..engine.layout import Shape, from_keras_layout, join_shape, split_shape, to_keras_layout
-from .padding import Margins, per_axis, positive
+from .padding import Margins, pad_images, per_axis, positive
 
 
 def margins(value: int | Sequence, what: str) -> Margins:
@@ -53,7 +53,7 @@ class ZeroPadding2D(Layer):
         if postpone:
             return x
         vertical, horizontal = self.padding
-        return F.pad(x, (*horizontal, *vertical))
+        return pad_images(x, (*horizontal, *vertical))
 
 
 class Cropping2D(Layer):

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from .. import activations
 from ..layers.convolutional import SamePaddedConv2d
-from ..layers.padding import Margins, can_widen_kernel, place_margins, same_margins
+from ..layers.padding import (
+    Margins,
+    can_widen_kernel,
+    pad_images,
+    place_margins,
+    same_margins,
+)
 from .winograd import Winograd, saves_time
 
 # oneDNN's names for activations, and their arguments.
@@ -159,7 +165,7 @@ class Direct:
         )
 
     def _padded(self, x: Tensor) -> Tensor:
-        return F.pad(x, self._pad) if self._pad else x
+        return pad_images(x, self._pad) if self._pad else x
 
 
 def convolution(layer: SamePaddedConv2d, margins: Margins | None) -> Convolution:
