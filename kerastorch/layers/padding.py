@@ -192,7 +192,7 @@ def pad_images(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 class _PaddedImages(torch.autograd.Function):
-    """The same in half of the time: `F.pad` first fills all with zeros, and copies the gradient."""
+    """The same without two passes: `F.pad` first fills all with zeros, and copies the gradient."""
 
     @staticmethod
     def forward(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
