@@ -163,8 +163,12 @@ def _is_join(call: Call) -> bool:
 
 def _elementwise(call: Call) -> Callable | None:
     """The activation function of each number that a call is, if it is one."""
-    function = None if may_look(call.module) else activation_of(call.module)
+    function = _activation_of(call)
     return function if function in activations.IN_PLACE else None
+
+
+def _activation_of(call: Call) -> Callable | None:
+    return None if may_look(call.module) else activation_of(call.module)
 
 
 def _activation(layer: nn.Module, taken: int, given: int, overwrites: bool) -> Call:
@@ -181,7 +185,7 @@ def fuse_activations(calls: list[Call], outputs: list[int]) -> list[Call]:
     for call in calls:
         maker = makers.get(call.taken[0])
         if maker is not None and users[call.taken[0]] == 1 and _takes_tail(maker):
-            function = None if may_look(call.module) else activation_of(call.module)
+            function = _activation_of(call)
             if function in (AFTER_SUM if len(maker.taken) > 1 else ATTRIBUTES):
                 maker.kernel.activation = function
                 maker.given = call.given
