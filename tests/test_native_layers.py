@@ -339,3 +339,15 @@ def test_zeros_around_images(padding, memory_format):
     assert torch.autograd.gradcheck(layer, x, check_forward_ad=True)
     assert torch.autograd.gradgradcheck(layer, x)
     torch.testing.assert_close(torch.func.vmap(layer)(x[None])[0], layer(x), rtol=0, atol=0)
+
+
+def test_zeros_around_tensors_of_a_class_of_their_own():
+    """They keep it, as with `F.pad`."""
+
+    class Marked(torch.Tensor):
+        pass
+
+    x = torch.randn(1, 2, 3, 4)
+    padded = layers.ZeroPadding2D(1)(x.as_subclass(Marked))
+    assert type(padded) is Marked
+    assert torch.equal(padded.as_subclass(torch.Tensor), F.pad(x, (1, 1, 1, 1)))

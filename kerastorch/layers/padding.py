@@ -186,7 +186,7 @@ def pad_images(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
         x: (N, C, H, W).
         sizes: how many, left, right, top and bottom.
     """
-    if x.device.type == "cpu" and runs_eagerly():
+    if type(x) is Tensor and x.device.type == "cpu" and runs_eagerly():
         return _PaddedImages.apply(x, *sizes)
     return F.pad(x, sizes)
 
