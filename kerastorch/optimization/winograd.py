@@ -25,7 +25,9 @@ VALUES = EXTENT**2
 # Beside infinity. The usual ones, of 0, 1 and 2, give ten times the rounding error.
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)
 
-READING = 20  # tiles in whose products' time the weights come from memory
+# Measured, in the time of a multiplication in the products.
+CHANGING = 5  # for a multiplication in changing to values and back
+READING = 20  # times the products of a tile, to have the weights from memory
 LEAST_GAIN = 4 / 3  # how many times as fast it has to be, for weights of four times the memory
 CHUNK = 8 << 20  # bytes of values at a time, which the processor's cache holds
 
@@ -44,8 +46,6 @@ def _of_both_axes(matrix: np.ndarray) -> Tensor:
 OF_WINDOW = _of_both_axes(_powers(WINDOW))  # (36, 9)
 OF_PIXELS = _of_both_axes(np.linalg.inv(_powers(EXTENT)).T)  # (36, 36)
 TO_TILE = _of_both_axes(_powers(TILE).T)  # (16, 36)
-# (36,): values that become a tile of ones
-OF_ONES = torch.from_numpy(np.linalg.pinv(TO_TILE.numpy()).sum(1))
 
 
 def saves_time(weight: Tensor, margins: Margins, shape: torch.Size) -> bool:
@@ -63,17 +63,9 @@ def saves_time(weight: Tensor, margins: Margins, shape: torch.Size) -> bool:
     tiles = shape[0] * math.prod(_tiles(margins, shape))
     products = VALUES * channels * features
     changes = VALUES**2 * channels + TILE**2 * VALUES * features
-    time = (tiles + READING) * products + _time_of_changes() * tiles * changes
+    time = (tiles + READING) * products + CHANGING * tiles * changes
     direct_time = pixels * WINDOW**2 * channels * features
     return direct_time >= LEAST_GAIN * time
-
-
-def _time_of_changes() -> int:
-    """How long a multiplication takes in changing to values and back, beside one in the products.
-
-    Measured; AVX-512 is mostly of use to the products.
-    """
-    return 7 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 5
 
 
 def _tiles(margins: Margins, shape: torch.Size) -> tuple[int, int]:
@@ -97,33 +89,30 @@ class Winograd:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, margins: Margins, shape: torch.Size):
-        batch, channels = shape[:2]
-        self._features = len(weight)
+        features, channels = weight.shape[:2]
+        values = OF_WINDOW @ weight.double().flatten(2).permute(2, 1, 0).flatten(1)
+        self._weight = values.float().view(VALUES, channels, features)
+        self._bias = weight.new_zeros(features) if bias is None else bias
+        self._to_values, self._to_tiles = OF_PIXELS.float(), TO_TILE.float()
+        self._margins = margins
         self._size = _output_sizes(margins, shape)
-        self._tiles = rows, columns = _tiles(margins, shape)
-        (top, _), (left, _) = margins
-        height, width = (TILE * count + WINDOW - 1 for count in self._tiles)
-        self._pad = (0, 0, left, width - shape[3] - left, top, height - shape[2] - top)
-        self._images = _images_at_a_time(batch, rows * columns * VALUES * channels * 4)
-        self._count = self._images * rows * columns  # of tiles at a time
-        self._to_values = OF_PIXELS.float().expand(self._count, -1, -1)
-        self._to_tiles = TO_TILE.float().expand(self._count, -1, -1)
-        values = OF_WINDOW @ weight.double().flatten(2).permute(2, 0, 1).flatten(1)
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(
-            values.float().view(-1, channels, 1, 1), (0, 0), (1, 1), (1, 1), VALUES,
-            [1, VALUES * channels, 1, self._count],
-        )  # fmt: skip
-        self._bias = None if bias is None else torch.outer(OF_ONES, bias.double()).flatten().float()
+        rows, self._columns = _tiles(margins, shape)
+        row_size = self._columns * VALUES * max(channels, features) * 4
+        rows_at_a_time = _at_a_time(rows, row_size)
+        images_at_a_time = _at_a_time(shape[0], rows * row_size)
+        self._parts = [
+            (slice(image, image + images_at_a_time), range(row, min(row + rows_at_a_time, rows)))
+            for image in range(0, shape[0], images_at_a_time)
+            for row in range(0, rows, rows_at_a_time)
+        ]
 
     def __call__(self, x: Tensor, activation: Callable) -> Tensor:
         """The convolution of images in `channels_last`, with an activation."""
-        result = x.new_empty(len(x), *self._size, self._features)
         images = x.permute(0, 2, 3, 1)
-        for start in range(0, len(x), self._images):
-            # As many each time, as oneDNN lays weights out for one number: some twice at the end.
-            start = min(start, len(x) - self._images)
-            some = slice(start, start + self._images)
-            self._join(in_place(activation)(self._convolve(images[some])), result[some])
+        result = x.new_empty(len(x), *self._size, len(self._bias))
+        for some, rows in self._parts:
+            part = result[some, TILE * rows.start : TILE * rows.stop]
+            self._join(self._convolve(images[some], rows), in_place(activation), part)
         return result.permute(0, 3, 1, 2)
 
     def plus(self, x: Tensor, addend: Tensor, activation: Callable) -> Tensor:
@@ -134,38 +123,47 @@ class Winograd:
         """The same in the place of the other tensor."""
         return in_place(activation)(addend.add_(self(x, linear)))
 
-    def _convolve(self, images: Tensor) -> Tensor:
-        """The tiles, (tiles, 16, features), of images, (N, H, W, C)."""
-        pixels = self._take_apart(images)
-        values = torch.bmm(self._to_values, pixels).view(1, 1, self._count, -1)
-        products = torch.ops.mkldnn._convolution_pointwise(
-            values.permute(0, 3, 1, 2), self._weight, self._bias, (0, 0), (1, 1), (1, 1), VALUES,
-            "none", [], "",
-        )  # fmt: skip
-        products = products.permute(0, 2, 3, 1).reshape(self._count, VALUES, -1)
-        return torch.bmm(self._to_tiles, products)
+    def _convolve(self, images: Tensor, rows: range) -> Tensor:
+        """Some rows of tiles, (16, tiles * features), of images, (N, H, W, C)."""
+        pixels = self._take_apart(images, rows)
+        values = torch.mm(self._to_values, pixels.flatten(1))
+        products = torch.bmm(values.view(pixels.shape), self._weight)
+        return torch.mm(self._to_tiles, products.flatten(1))
 
-    def _take_apart(self, images: Tensor) -> Tensor:
-        """The pixels that each tile takes, (tiles, 36, C)."""
-        images = F.pad(images, self._pad).contiguous()
-        batch, rows, columns, channels = images.stride()
-        size = (len(images), *self._tiles, EXTENT, EXTENT, images.shape[3])
-        strides = (batch, TILE * rows, TILE * columns, rows, columns, channels)
-        return images.as_strided(size, strides).reshape(self._count, VALUES, -1)
+    def _take_apart(self, images: Tensor, rows: range) -> Tensor:
+        """The pixels that each tile takes, (36, tiles, C)."""
+        images = self._pad(images, rows)
+        batch, row, column, channel = images.stride()
+        size = (EXTENT, EXTENT, len(images), len(rows), self._columns, images.shape[3])
+        strides = (row, column, batch, TILE * row, TILE * column, channel)
+        return images.as_strided(size, strides).reshape(VALUES, -1, images.shape[3])
 
-    def _join(self, tiles: Tensor, result: Tensor) -> None:
-        """Writes the tiles into the result, (N, H, W, features)."""
-        rows, columns = self._tiles
-        tiles = tiles.view(-1, rows, columns, TILE, TILE, self._features).transpose(2, 3)
-        if self._size == (TILE * rows, TILE * columns):
-            result.view(tiles.shape).copy_(tiles)
-        else:
-            height, width = self._size
-            whole = tiles.reshape(len(result), TILE * rows, TILE * columns, -1)
-            result.copy_(whole[:, :height, :width])
+    def _pad(self, images: Tensor, rows: range) -> Tensor:
+        """What the tiles take of images, with the zeros around them."""
+        (top, _), (left, _) = self._margins
+        height, width = images.shape[1:3]
+        start, stop = TILE * rows.start - top, TILE * rows.stop + WINDOW - 1 - top
+        right = TILE * self._columns + WINDOW - 1 - left - width
+        images = images[:, max(start, 0) : min(stop, height)]
+        return F.pad(images, (0, 0, left, right, max(-start, 0), max(stop - height, 0))).contiguous()
+
+    def _join(self, tiles: Tensor, activation: Callable, result: Tensor) -> None:
+        """Writes the activation of tiles into the result, (N, H, W, features)."""
+        batch, height, width, features = result.shape
+        rows, columns = -(-height // TILE), self._columns
+        fits = (height, width) == (TILE * rows, TILE * columns)
+        whole = result if fits else result.new_empty(batch, TILE * rows, TILE * columns, features)
+        torch.add(
+            tiles.view(TILE, TILE, batch, rows, columns, features).permute(2, 3, 0, 4, 1, 5),
+            self._bias,
+            out=whole.view(batch, rows, TILE, columns, TILE, features),
+        )
+        activated = activation(whole)
+        if activated is not result:
+            result.copy_(activated[:, :height, :width])
 
 
-def _images_at_a_time(batch: int, size: int) -> int:
-    """In how many images, whose values have a size in bytes, even parts of a batch are chunks."""
-    parts = math.ceil(batch / max(1, CHUNK // size))
-    return math.ceil(batch / parts)
+def _at_a_time(count: int, size: int) -> int:
+    """How many of rows or images, whose values have a size in bytes, are a chunk in even parts."""
+    parts = math.ceil(count / max(1, CHUNK // size))
+    return math.ceil(count / parts)
