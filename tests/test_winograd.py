@@ -18,10 +18,10 @@ def images(*shape):
     return torch.rand(shape).to(memory_format=torch.channels_last)
 
 
-def made(margins=((1, 1), (1, 1)), channels=CHANNELS, features=CHANNELS + 2, bias=True):
+def made(margins=((1, 1), (1, 1)), bias=True):
     """A convolution, and what computes the same in float64."""
-    weight = torch.randn(features, channels, 3, 3) / (9 * channels) ** 0.5
-    bias = torch.randn(features) if bias else None
+    weight = torch.randn(CHANNELS + 2, CHANNELS, 3, 3) / (9 * CHANNELS) ** 0.5
+    bias = torch.randn(CHANNELS + 2) if bias else None
     (top, bottom), (left, right) = margins
 
     def reference(x):
@@ -44,10 +44,10 @@ def is_winograd(convolution, shape):
 @torch.no_grad()
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("margins", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((0, 1), (3, 2))])
+@pytest.mark.parametrize("margins", [((1, 1), (1, 1)), ((0, 0), (0, 0)), ((0, 9), (13, 2))])
 @pytest.mark.parametrize("size", [(8, 12), (9, 11), (14, 7), (5, 4)])
 def test_it_convolves(size, margins, bias):
-    convolution, reference = made(margins, bias=bias)
+    convolution, reference = made(margins, bias)
     x = images(2, CHANNELS, *size)
     assert is_winograd(convolution, x.shape)
     given = convolution(x)
@@ -58,12 +58,13 @@ def test_it_convolves(size, margins, bias):
 @torch.no_grad()
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 12])
-def test_any_number_of_tiles_at_a_time(monkeypatch, rows):
-    row_size = 3 * winograd.VALUES * (CHANNELS + 2) * 4
+@pytest.mark.parametrize("margins", [((1, 1), (1, 1)), ((11, 12), (1, 1))])
+def test_any_number_of_tiles_at_a_time(monkeypatch, margins, rows):
+    row_size = 3 * winograd.VALUES * (CHANNELS + 2) * 4  # of 3 tiles
     monkeypatch.setattr(winograd, "CHUNK", rows * row_size)
     for batch in (1, 4, 7):
-        convolution, reference = made()
-        x = images(batch, CHANNELS, 18, 10)  # 5 rows of 3 tiles
+        convolution, reference = made(margins)
+        x = images(batch, CHANNELS, 18, 10)
         assert is_winograd(convolution, x.shape)
         assert differ_by(convolution(x), reference(x)) <= TOLERANCE
 
