@@ -148,6 +148,40 @@ def joined_with_other_activations(x):
     return [*others, layers.ReLU()(layers.Concatenate()([first, last])), joined]
 
 
+def normalized(x):
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def grown(x):
+    """As DenseNet's blocks, also with strides and with two that take the same."""
+    for features in (4, 3, 2):
+        y = conv(5, 1)(normalized(x))
+        x = layers.Concatenate()([x, conv(features, 3, padding="same", use_bias=False)(y)])
+    skipped = conv(3, 1, strides=2)(normalized(x))
+    x = layers.Concatenate()([x, conv(2, 1)(normalized(x)), conv(2, 1)(x)])
+    return [layers.ReLU()(x), skipped]
+
+
+def grown_for_others(x):
+    """Where what there is so far is an output, is taken in another way, or later."""
+    first = layers.Concatenate()([x, conv(2, 1)(x)])
+    second = layers.Concatenate()([first, conv(2, 1)(normalized(first))])
+    third = layers.Concatenate()([second, conv(3, 3, padding="same")(normalized(second))])
+    fourth = layers.Concatenate()([third, conv(2, 1)(layers.ReLU(6)(third))])
+    fifth = layers.Concatenate()([conv(2, 1)(normalized(fourth)), fourth])
+    sixth = layers.Concatenate()([fifth, conv(1, 1)(normalized(fifth))])
+    last = layers.Concatenate()([sixth, sixth])
+    later = conv(3, 1)(normalized(sixth))
+    return [second, last, later, layers.Concatenate(axis=1)([later, later])]
+
+
+def grown_by_sums(x):
+    first = layers.Concatenate()([x, conv(2, 1)(x)])
+    total = layers.Add()([conv(5, 1)(normalized(first)), first])
+    grown = layers.Concatenate()([first, conv(1, 1)(first)])
+    return layers.Concatenate()([grown, layers.Add()([conv(5, 1)(normalized(grown)), total])])
+
+
 def pooled_for_several(x):
     pools = [layers.AveragePooling2D(3, strides=1, padding="same")(x) for _ in range(3)]
     others = [layers.MaxPooling2D(3, strides=1, padding="same")(x), layers.AveragePooling2D(3)(x)]
@@ -254,6 +288,9 @@ NETWORKS = [
     joined_and_activated_for_two,
     joined_and_activated_where_a_sum_was,
     joined_with_other_activations,
+    grown,
+    grown_for_others,
+    grown_by_sums,
     pooled_for_several,
     averages_between,
     averages_in_front,
@@ -317,6 +354,53 @@ def test_cells_pool_a_value_once_and_activate_no_joined_values():
     assert names.count("aten::avg_pool2d") == 1
     assert names.count("aten::relu_") == 2  # of what is pooled and of its sum
     assert "aten::relu" not in names
+
+
+def dense_block(scales=(1.0, 0.5, 2.0), shifts=(0.0, 0.3, -0.2)):
+    image = layers.Input((13, 16, 3))
+    x = layers.Concatenate()([image, conv(3, 1)(image)])
+    for _ in range(3):
+        x = layers.Concatenate()([x, conv(3, 3, padding="same")(conv(6, 1)(normalized(x)))])
+    model = kerastorch.Model(image, x).eval()
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            for parameter, values in ((layer.weight, scales), (layer.bias, shifts)):
+                parameter.data = torch.tensor(values).repeat(len(parameter) // 3)
+    return model
+
+
+def test_blocks_grow_in_one_tensor():
+    model, x = dense_block(), torch.randn(2, 3, 13, 16)
+    optimized = optimize(model)
+    optimized(x)
+    names = operations(optimized, x)
+    assert names.count("aten::clamp") == 3  # in the place of normalisations
+    assert names.count("mkldnn::_convolution_pointwise") == 7
+    assert names.count("aten::as_strided") >= 4
+
+
+@pytest.mark.parametrize(
+    ("scales", "shifts"),
+    [
+        ((1.5, -0.7, 0.3), (0.5, -0.5, 2.0)),
+        ((0.0, -0.0, 1e-42), (0.5, -0.5, 3.0)),
+        ((1e-6, -1e-6, 1e6), (0.5, -0.5, 3.0)),
+    ],
+    ids=["of both signs", "zero", "far apart"],
+)
+def test_bounds_for_any_scale(scales, shifts):
+    model, x = dense_block(scales, shifts), torch.randn(2, 3, 13, 16)
+    with torch.inference_mode():
+        assert differ_by(optimize(model)(x), model(x)) <= 2e-6
+
+
+def test_what_is_not_a_number_stays_so():
+    model, x = dense_block(), torch.randn(2, 3, 13, 16)
+    x[0, 1, 3, 4] = torch.nan
+    with torch.inference_mode():
+        given, expected = optimize(model)(x), model(x)
+    assert torch.equal(given.isnan(), expected.isnan())
+    assert expected.isnan().any()
 
 
 def test_averages_are_taken_of_fewer_channels_and_leave_fewer_pixels():

@@ -136,7 +136,7 @@ def activate_before_joining(
     for call in calls:
         if call.given in merged:
             continue
-        taker = takers.get(call.given[0]) if _is_join(call) else None
+        taker = takers.get(call.given[0]) if is_join(call) else None
         if taker is not None and (function := _elementwise(taker)):
             for slot in call.taken:
                 if (function, slot) not in activated:
@@ -157,7 +157,7 @@ def _sole_takers(calls: list[Call], outputs: list[int]) -> dict[int, Call]:
     return {slot: call for call in calls for slot in call.taken if users[slot] == 1}
 
 
-def _is_join(call: Call) -> bool:
+def is_join(call: Call) -> bool:
     return isinstance(call.module, layers.Concatenate) and not may_look(call.module)
 
 

@@ -49,6 +49,10 @@ def has_kernels(dtype: torch.dtype) -> bool:
     )
 
 
+def _no_margins(size: torch.Size) -> Margins:
+    return (0, 0), (0, 0)
+
+
 class Convolution:
     """A convolution of images, what is added to it, and the activation of that.
 
@@ -74,17 +78,40 @@ class Convolution:
         self.activation: Callable = activations.linear
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self._weight.dtype
+
+    @property
     def is_pointwise(self) -> bool:
         """Whether each pixel of the result is computed from the same one alone."""
+        return self._takes_single_pixels and self._strides == (1, 1)
+
+    @property
+    def takes_scales(self) -> bool:
+        """Whether scales and shifts of channels in front can go into its weights."""
+        return self._takes_single_pixels and self._groups == 1
+
+    @property
+    def _takes_single_pixels(self) -> bool:
         margins = self._margins_of(torch.Size((1, 1)))
-        is_one_pixel = self._weight.shape[2:] == (1, 1) and self._strides == (1, 1)
-        return is_one_pixel and not any(map(any, margins))
+        return self._weight.shape[2:] == (1, 1) and not any(map(any, margins))
 
     @property
     def saves_channels(self) -> bool:
         """Whether the result has fewer than what it takes."""
         features, channels = self._weight.shape[:2]
         return features < channels * self._groups
+
+    def take_scales(self, scale: Tensor, shift: Tensor) -> None:
+        """Has it multiply each channel with a number and add another before.
+
+        Args:
+            scale, shift: (C,), in float64.
+        """
+        weight, bias = self._weight, self._bias
+        shifted = weight.double().flatten(1) @ shift
+        self._bias = (shifted if bias is None else shifted + bias).to(weight)
+        self._weight = (weight * scale[:, None, None]).to(weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._way(x.shape)(x, self.activation)
@@ -112,6 +139,51 @@ class Convolution:
         if options == ((1, 1), (1, 1), 1) and saves_time(self._weight, margins, shape):
             return Winograd(self._weight, self._bias, margins, shape)
         return Direct(self._weight, self._bias, margins, *options, shape)
+
+
+class Affine(Convolution):
+    """What multiplies each channel with a number and adds another.
+
+    Args:
+        scale, shift: (C,).
+    """
+
+    def __init__(self, scale: Tensor, shift: Tensor):
+        super().__init__(scale.reshape(-1, 1, 1, 1), shift, _no_margins, groups=len(scale))
+
+    @property
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Those numbers, (C,), in float64."""
+        return self._weight.double().flatten(), self._bias.double()
+
+
+class Bound:
+    """What a ReLU of scaled and shifted channels is, but for a scale and a shift behind it.
+
+    That is relu(s x + t) = s max(x, -t / s) + t for s above zero, and the same with the minimum for
+    s below. Where s is next to nothing beside t, it is relu(t).
+
+    Args:
+        scale, shift: s and t, (C,), in float64.
+
+    Attributes:
+        scale, shift: those behind it, alike.
+    """
+
+    def __init__(self, scale: Tensor, shift: Tensor):
+        turn = -shift / scale  # where the ReLU begins
+        is_constant = ~turn.float().isfinite()
+        self.scale = torch.where(is_constant, 1.0, scale)
+        self.shift = torch.where(is_constant, 0.0, shift)
+        least = torch.where(scale > 0, turn, -torch.inf)
+        most = torch.where(scale < 0, turn, torch.inf)
+        self._least, self._most = (
+            torch.where(is_constant, torch.relu(shift), bound).float()[:, None, None]
+            for bound in (least, most)
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.clamp(x, self._least, self._most)
 
 
 class Direct:
@@ -217,12 +289,3 @@ Kernel = Convolution | Product
 def dense(layer: nn.Linear) -> Convolution:
     """The kernel of a dense layer on the channels of images: a window of one pixel."""
     return Convolution(layer.weight[:, :, None, None], layer.bias, _no_margins)
-
-
-def affine(scale: Tensor, shift: Tensor) -> Convolution:
-    """What multiplies each channel with a number and adds another."""
-    return Convolution(scale.reshape(-1, 1, 1, 1), shift, _no_margins, groups=len(scale))
-
-
-def _no_margins(size: torch.Size) -> Margins:
-    return (0, 0), (0, 0)

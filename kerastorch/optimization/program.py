@@ -28,12 +28,13 @@ from .fusing import (
     fuse_sums,
     move_averages,
 )
+from .growing import grow_joined
 from .kernels import (
     ATTRIBUTES,
+    Affine,
     Convolution,
     Kernel,
     Product,
-    affine,
     convolution,
     dense,
 )
@@ -60,6 +61,7 @@ class Program:
         calls = fuse_sums(calls, plan, self._outputs)
         calls = activate_before_joining(calls, self._outputs, new_slots)
         calls = fuse_activations(calls, self._outputs)
+        calls = grow_joined(calls, plan, self._outputs)
         self._calls = _with_slots_to_free(calls, self._outputs)
         self._slots = 1 + max([len(plan.shapes) - 1, *(max(call.given) for call in calls)])
 
@@ -117,7 +119,7 @@ def _kernels_of(module: nn.Module, step: Step, plan: Plan, margins: Margins | No
     if isinstance(module, layers.BatchNormalization):
         if not is_of_images or normalized_axis(module, 4) != 1:
             return []
-        return [affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
+        return [Affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
     if isinstance(module, layers.Dense):
         return [] if module._modules else _kernels_of_dense(module, plan.shapes[step.outputs[0]])
     if isinstance(module, layers.SeparableConv2D):
