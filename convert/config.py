@@ -13,7 +13,7 @@ from kerastorch import initializers, layers
 from kerastorch.config import data_format_scope, image_data_format
 from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential, Symbol
 from kerastorch.engine.layer import constructor_parameters, keras_class
-from kerastorch.engine.structure import map_structure
+from kerastorch.engine.structure import flatten, map_structure
 from kerastorch.engine.symbol import contains_symbol
 from kerastorch.ops import OPERATION_CLASSES
 from kerastorch.registration import find_registered, make_registered
@@ -211,12 +211,17 @@ def functional_from_config(config: dict[str, Any]) -> Model:
         if data["name"] in made:
             raise KerasFileError(f"The model's graph has two layers called {data['name']!r}.")
         made[data["name"]] = _layer_from_config(data)
+    given: dict[str, list[list[Symbol]]] = {  # by each call of each layer
+        name: [[layer.output]] if isinstance(layer, InputLayer) else []
+        for name, layer in made.items()
+    }
     for data, call in _in_order(config["layers"]):
-        _call(made[data["name"]], call, made)
+        name = data["name"]
+        given[name].append(flatten(_call(made[name], call, given)))
 
     def symbol_of(place: list) -> Symbol:
         name, number, index = place
-        return made[name]._nodes[number - _is_functional(made[name])].outputs[index]
+        return given[name][number - _is_functional(made[name])][index]
 
     model = Model(
         map_places(symbol_of, config["input_layers"]),
@@ -268,10 +273,12 @@ def _sources(call: dict[str, Any]) -> set[tuple]:
     return {(name, number) for name, number, _ in histories}
 
 
-def _call(layer: Layer, call: dict[str, Any], made: dict[str, Layer]) -> None:
+def _call(layer: Layer, call: dict[str, Any], given: dict[str, list[list[Symbol]]]) -> Any:
+    """What a layer gives for the Symbols that calls before have given."""
+
     def symbol_of(leaf: dict) -> Symbol:
         name, number, index = leaf["config"]["keras_history"]
-        return made[name]._nodes[number].outputs[index]
+        return given[name][number][index]
 
     arguments, keywords = (decode(call[key], symbol_of) for key in ("args", "kwargs"))
     inspect.signature(layer.forward).bind_partial(*arguments)  # else it shows only in a run
@@ -281,7 +288,7 @@ def _call(layer: Layer, call: dict[str, Any], made: dict[str, Layer]) -> None:
             for key, value in keywords.items()
             if key in ("inputs", "training") or contains_symbol(value)
         }
-    layer(*arguments, **keywords)
+    return layer(*arguments, **keywords)
 
 
 def sequential_from_config(config: dict[str, Any]) -> Sequential:

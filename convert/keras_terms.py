@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from kerastorch import layers
 from kerastorch.config import data_format_scope
-from kerastorch.engine import InputLayer, Layer, Model, Sequential, Symbol
+from kerastorch.engine import InputLayer, Layer, Model, Sequential
 from kerastorch.engine.layer import flatten_shapes, stored_tensors
 from kerastorch.engine.layout import Shape, join_shape, moves_channels, tensor_axis
 from kerastorch.engine.structure import map_structure
@@ -93,12 +93,13 @@ class _View:
             )
             if keys.setdefault(self.name_of(name), key) != key:
                 self.problems[_SLASHES].append(f"{prefix}{name}")
-        if all(model._modules[key] is child for key, child in children.items()):
+        is_same = all(model._modules[key] is child for key, child in children.items())
+        if is_same or len(keys) < len(children):  # then there is no such model, as is said above
             return model
         view = _shallow_copy(model)
         view.__dict__["_modules"] = children
         view._keys = keys
-        view._symbols = [Symbol(shape) for shape in model._plan.shapes]
+        view._link()
         view._infer_shapes()
         return view
 

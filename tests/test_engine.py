@@ -1,6 +1,7 @@
 """Symbols and models: names, order, keys, graphs, memory, predict and summary."""
 
 import copy
+import gc
 import pickle
 import weakref
 
@@ -584,3 +585,57 @@ def test_summary_of_a_chain_and_of_what_is_nested():
     assert "Connected to" not in text[0]
     assert "hidden" not in text[0]
     assert "hidden (Dense)" in text[1]
+
+
+@pytest.fixture
+def no_collector():
+    """Without the collector of cycles, which may wait until memory is short."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_weights_go_with_the_last_model_that_has_them():
+    model = chain(Dense(5), Dense(3))
+    headless = Model(model.inputs, model.layers[1].output)
+    kept, head = (weakref.ref(layer.weight) for layer in model.layers[1:])
+    copied = copy.deepcopy(model)
+    in_copy = weakref.ref(copied.layers[1].weight)
+    del model, copied
+    assert head() is None
+    assert in_copy() is None
+    assert headless.layers[1].output is headless.output
+    assert kept() is headless.layers[1].weight
+    del headless
+    assert kept() is None
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_weights_go_with_the_last_symbol():
+    x = layers.Flatten()(Dense(5)(Input((3,))))
+    weight = weakref.ref(x.node.inputs[0].node.module.weight)
+    assert weight().shape == (5, 3)
+    del x
+    assert weight() is None
+
+
+class InHalves(kerastorch.Layer):
+    def compute_output_shape(self, shape):
+        return [(*shape[:-1], shape[-1] // 2)] * 2
+
+    def forward(self, x):
+        return list(x.chunk(2, 1))
+
+
+def test_symbols_are_the_same_as_long_as_somebody_has_them():
+    first, second = InHalves()(Input((4,)))
+    node = first.node
+    assert node.outputs[0] is first
+    assert node.outputs[1] is second
+    del second
+    model = Model(node.inputs, node.outputs)
+    assert model.outputs[0] is first
+    assert [output.shape for output in model.outputs] == [(None, 2), (None, 2)]
+    assert torch.equal(torch.cat(model(torch.eye(4)), 1), torch.eye(4))

@@ -40,11 +40,17 @@ class InputLayer(Layer):
             raise ValueError(f"The sizes of an input are counts or None; got {tuple(batch_shape)}.")
         self.batch_shape = tuple(size if size is None else int(size) for size in batch_shape)
         self.dtype = dtype or "float32"
-        self._nodes.append(Node(self, (), [Symbol(self.batch_shape)]))
 
     @property
     def input(self) -> Symbol:
         return self.output
+
+    def _first_node(self, attribute: str) -> Node:
+        for node in self._nodes:
+            return node
+        node = Node(self, (), [self.batch_shape])
+        self._nodes.add(node)
+        return node
 
     def get_config(self) -> dict:
         return {"name": self.name, "batch_shape": self.batch_shape, "dtype": self.dtype}

@@ -16,7 +16,7 @@ from ..config import check_data_format
 from .layout import Shape, keras_shape
 from .naming import snake_case
 from .structure import flatten
-from .symbol import Calls, Node, Symbol, contains_symbol, shapes_of
+from .symbol import Calls, Node, contains_symbol, shapes_of
 
 _creation = itertools.count()
 
@@ -158,9 +158,10 @@ class Layer(nn.Module):
         if not self.built:
             self._build_once(flatten_shapes(shapes))
         output_shape = self.compute_output_shape(*shapes)
-        output = map_shapes(Symbol, output_shape)
-        self._nodes.append(Node(self, arguments, flatten(output), training, options))
-        return output
+        node = Node(self, arguments, flatten_shapes(output_shape), training, options)
+        self._nodes.add(node)
+        outputs = iter(node.outputs)
+        return map_shapes(lambda _: next(outputs), output_shape)
 
     def _build_once(self, shapes: list[Shape]) -> None:
         training = self.training
@@ -211,11 +212,12 @@ class Layer(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _first_node(self, attribute: str) -> Node:
-        if not self._nodes:
-            raise ValueError(
-                f"Layer {self.name!r} has never been called on a Symbol, so it has no {attribute}."
-            )
-        return self._nodes[0]
+        for node in self._nodes:
+            return node
+        raise ValueError(
+            f"Layer {self.name!r} has never been called on a Symbol, or nobody has kept what it "
+            f"gave, so it has no {attribute}."
+        )
 
     # State
 

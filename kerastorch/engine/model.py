@@ -121,7 +121,7 @@ class Functional(Layer):
     def _link(self) -> None:
         """Makes the nodes and Symbols anew from the plan and the children."""
         plan = self._plan
-        self._symbols = [Symbol(shape) for shape in plan.shapes]
+        self._symbols: list[Symbol | None] = [None] * len(plan.shapes)
         self._calls = {key: [] for key in self._keys.values()}
         names = {key: name for name, key in self._keys.items()}
 
@@ -133,19 +133,21 @@ class Functional(Layer):
             options: dict[str, Any] | None = None,
         ) -> None:
             arguments = map_structure(self._symbols.__getitem__, arguments)
-            symbols = [self._symbols[slot] for slot in outputs]
-            node = Node(self._modules[key], arguments, symbols, training, options)
+            shapes = [plan.shapes[slot] for slot in outputs]
+            node = Node(self._modules[key], arguments, shapes, training, options)
             self._calls[key].append(node)
             if isinstance(node.module, Layer) and node.module.name == names[key]:
-                node.module._nodes.append(node)
+                node.module._nodes.add(node)
             else:
                 node.replace_module(node.module, names[key])
+            for slot, symbol in zip(outputs, node.outputs, strict=True):
+                self._symbols[slot] = symbol
 
         for key, slot in plan.sources:
             module = self._modules[key]
             if isinstance(module, InputLayer) and module._nodes:  # other models start there too
                 self._symbols[slot] = module.output
-                self._calls[key] = module._nodes[:1]
+                self._calls[key] = [self._symbols[slot].node]
             else:
                 call(key, (), [slot])
         for step in plan.steps:
@@ -161,7 +163,7 @@ class Functional(Layer):
         for key, nodes in self._calls.items():
             module = self._modules[key]
             if isinstance(module, Layer) and not isinstance(module, InputLayer):
-                module._nodes[:] = [node for node in module._nodes if node not in nodes]
+                module._nodes.discard(nodes)
         sources = self._plan.sources
         kept = [key for key, _ in sources] + [step.key for step in steps]
         self._keys = {name: key for name, key in self._keys.items() if key in kept}
@@ -169,10 +171,12 @@ class Functional(Layer):
             del self._modules[key]
         self._plan = self._plan._replace(steps=tuple(steps), outputs=outputs)
         self._link()
-        slots = {symbol: slot for slot, symbol in enumerate(self._symbols)}
         nodes = [self._symbols[slot].node for _, slot in sources]
         nodes += [self._symbols[step.outputs[0]].node for step in steps]
-        self._plan = make_plan(nodes, self._keys, self.input, self.output, slots, {})
+        inputs, outputs = self.input, self.output
+        self._symbols = [symbol for symbol in self._symbols if symbol is not None]
+        slots = {symbol: slot for slot, symbol in enumerate(self._symbols)}
+        self._plan = make_plan(nodes, self._keys, inputs, outputs, slots, {})
 
     def _replace_child(self, key: str, module: nn.Module) -> None:
         """Lets models that are cut from now on use a module that has taken a layer's place."""
@@ -182,7 +186,8 @@ class Functional(Layer):
         for node in self._calls[key]:
             node.replace_module(module, name)
         if isinstance(module, Layer):
-            module._nodes.extend(node for node in self._calls[key] if node not in module._nodes)
+            for node in self._calls[key]:
+                module._nodes.add(node)
             self._infer_shapes()
 
     def _infer_shapes(self) -> None:
@@ -195,7 +200,7 @@ class Functional(Layer):
             return
         self._plan = plan._replace(shapes=tuple(sizes))
         for symbol, shape in zip(self._symbols, sizes, strict=True):
-            symbol.shape = shape
+            symbol.node.shapes[symbol.index] = shape
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

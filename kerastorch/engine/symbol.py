@@ -1,12 +1,15 @@
 """Symbols and nodes: what a call of a layer on a symbol leaves behind.
 
-Nodes link backwards only, so a base never holds the heads that were put on it. They live as long as
-the process: a Model carries its own flat plan into copies and files and makes new nodes from it.
+Nodes hold what is before them, the layer and the symbols that it takes, and are themselves held by
+symbols and models alone: so a base never holds the heads that were put on it, and the weights of a
+model go with its last user. Copies and files have none: a Model makes new ones from its flat plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 from .structure import flatten, map_structure
 
@@ -20,18 +23,19 @@ class Symbol:
     """A value that a model will compute.
 
     Attributes:
-        shape: Keras's shape, batch first, in the configured data format; `None` where unknown.
         node: the layer call that makes the value.
         index: which of the call's outputs it is.
     """
 
-    __slots__ = ("index", "node", "shape")
+    __slots__ = ("__weakref__", "index", "node")
 
-    node: Node
+    def __init__(self, node: Node, index: int):
+        self.node, self.index = node, index
 
-    def __init__(self, shape: Shape):
-        self.shape = tuple(shape)
-        self.index = 0
+    @property
+    def shape(self) -> Shape:
+        """Keras's shape, batch first, in the configured data format; `None` where unknown."""
+        return self.node.shapes[self.index]
 
     @property
     def ndim(self) -> int:
@@ -133,29 +137,43 @@ class Node:
         module: what runs: the layer, or the module that has taken its place in a model.
         arguments: the positional arguments, each a Symbol or a structure of Symbols; none for an
             input.
+        shapes: Keras's shape of each value that the call makes.
         training: the mode that the call asked for, None where it follows the model's.
         options: other keyword arguments, plain data.
-        outputs: the symbols made by the call.
     """
 
-    __slots__ = ("_name", "arguments", "module", "options", "outputs", "training")
+    __slots__ = (
+        "__weakref__",
+        "_name",
+        "_symbols",
+        "arguments",
+        "module",
+        "options",
+        "shapes",
+        "training",
+    )
 
     def __init__(
         self,
         module: nn.Module,
         arguments: tuple[Any, ...],
-        outputs: list[Symbol],
+        shapes: Sequence[Shape],
         training: bool | None = None,
         options: dict[str, Any] | None = None,
     ):
         self.module = module
         self.arguments = arguments
-        self.outputs = outputs
+        self.shapes = [tuple(shape) for shape in shapes]
         self.training = training
         self.options = options or {}
         self._name: str | None = None
-        for index, symbol in enumerate(outputs):
-            symbol.node, symbol.index = self, index
+        self._symbols: WeakValueDictionary[int, Symbol] = WeakValueDictionary()
+
+    @property
+    def outputs(self) -> list[Symbol]:
+        """The symbols made by the call, the same ones as long as somebody has them."""
+        indices = range(len(self.shapes))
+        return [self._symbols.setdefault(index, Symbol(self, index)) for index in indices]
 
     @property
     def name(self) -> str:
@@ -176,12 +194,30 @@ class Node:
         return flatten(list(self.arguments))
 
 
-class Calls(list[Node]):
-    """The calls of a layer.
+class Calls:
+    """The calls of a layer of which there are symbols or models.
 
     Copies and files, whoever makes them, leave the calls behind; a Model makes new ones for its
     layers from its plan.
     """
+
+    def __init__(self):
+        self._references: list[ReferenceType[Node]] = []
+
+    def __iter__(self) -> Iterator[Node]:
+        return (node for reference in self._references if (node := reference()) is not None)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    def add(self, node: Node) -> None:
+        self._keep([*(other for other in self if other is not node), node])
+
+    def discard(self, nodes: Container[Node]) -> None:
+        self._keep([node for node in self if node not in nodes])
+
+    def _keep(self, nodes: list[Node]) -> None:
+        self._references = list(map(ref, nodes))
 
     def __reduce__(self):
         return Calls, ()

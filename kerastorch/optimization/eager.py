@@ -9,33 +9,44 @@ from ..engine import Model
 from ..engine.shortcuts import nobody_watches
 from .backends import Run
 from .kernels import has_kernels
+from .memory import give_back_memory
 from .program import Program
 
 
 class EagerRun:
     """Computes the outputs of a model, flat, from its inputs.
 
-    Args:
-        model: is in evaluation mode.
-        run_plan: computes them by the layers' own calls.
+    The model has it, and is given with each call, so that both go with the last user.
     """
 
-    def __init__(self, model: Model, run_plan: Run):
-        self._model, self._run_plan = model, run_plan
+    def __init__(self):
         # In one piece, as threads may share the model.
         self._prepared: tuple[_Watch, Program | None] | None = None
 
-    def __call__(self, values: list[Tensor]) -> list[Tensor]:
+    def __call__(self, model: Model, run_plan: Run, values: list[Tensor]) -> list[Tensor]:
+        """
+        Args:
+            model: the same one each time, in evaluation mode.
+            run_plan: computes the outputs by the layers' own calls.
+            values: the inputs.
+        """
         if not _can_take_program(values):
-            return self._run_plan(values)
+            return run_plan(values)
         prepared = self._prepared
-        if prepared is None or prepared[0].sees_a_change():
-            watch = _Watch(self._model)
-            program = Program(self._model) if watch.allows_program() else None
-            self._prepared = prepared = watch, program
-        _, program = prepared
-        fits = program is not None and program.fits(values)
-        return program(values) if fits else self._run_plan(values)
+        if prepared is not None and not prepared[0].sees_a_change():
+            _, program = prepared
+            return _run(program, run_plan, values)
+        watch = _Watch(model)
+        program = Program(model) if watch.allows_program() else None
+        self._prepared = watch, program
+        outputs = _run(program, run_plan, values)
+        give_back_memory()
+        return outputs
+
+
+def _run(program: Program | None, run_plan: Run, values: list[Tensor]) -> list[Tensor]:
+    fits = program is not None and program.fits(values)
+    return program(values) if fits else run_plan(values)
 
 
 def _can_take_program(values: list[Tensor]) -> bool:
@@ -66,7 +77,7 @@ class _Watch:
             for module in modules
             for hooks in (module._forward_hooks, module._forward_pre_hooks)
         ]
-        self._attributes = [vars(module) for module in modules]
+        self._attributes = [vars(module) for module in modules[1:]]  # not what holds this
         self._state = self._look()
 
     def sees_a_change(self) -> bool:

@@ -35,3 +35,9 @@ def keep_memory() -> None:
     ):
         if not libc.mallopt(parameter, value):
             raise OSError(f"glibc refuses mallopt({parameter}, {value}).")
+
+
+def give_back_memory() -> None:
+    """Gives the system back what glibc has kept of memory that is free, as after preparing."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,8 @@ class OptimizedModel(Model):
 
     def _run_eagerly(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by PyTorch."""
-        eager = self._runs.setdefault("eager", EagerRun(self, self._run_plan))
-        return self._cast_around(eager, values)
+        eager = self._runs.setdefault("eager", EagerRun())
+        return self._cast_around(partial(eager, self, self._run_plan), values)
 
     def _run_steps(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by the layers' own calls, which may become another engine's."""
