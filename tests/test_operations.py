@@ -391,10 +391,19 @@ def test_errors_of_symbols():
     with pytest.raises(TypeError, match="counted"):
         list(x)
     add = ops.Add()
-    add(x, 1)
+    more = add(x, 1)
     with pytest.raises(ValueError, match="other constants"):
         add(x, 2)
+    assert more.node.module is add
     assert (np.ones(3) * x).node.name == "multiply"
+
+
+def test_an_operation_takes_other_constants_when_nobody_has_the_first_result():
+    x, subtract = Input((3,)), ops.Subtract()
+    subtract(x, np.ones(3))
+    model = Model(x, subtract(5, x))
+    assert torch.equal(model(torch.tensor([[1.0, 2.0, 3.0]])), torch.tensor([[4.0, 3.0, 2.0]]))
+    assert not list(model.buffers())
 
 
 def test_a_dtype_in_a_config_is_kerass_own():

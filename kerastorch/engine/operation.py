@@ -53,8 +53,7 @@ class Operation(Layer):
             if not contains_symbol(value)
         }
         if not self._nodes:
-            for position, value in constants.items():
-                self._keep_constant(position, value)
+            self._keep_constants(constants)
         elif not self._holds(constants):
             raise ValueError(
                 f"Operation {self.name!r} already holds other constants: make one for each call."
@@ -83,6 +82,14 @@ class Operation(Layer):
         narrow = exact.float()
         is_wide = exact.is_floating_point() and bool((narrow.to(exact.dtype) != exact).any())
         return exact if is_wide or not exact.is_floating_point() else narrow
+
+    def _keep_constants(self, constants: dict[int, Any]) -> None:
+        """Takes these in the place of those of calls that are no part of anything any more."""
+        for position in self._constants:
+            self._buffers.pop(_buffer(position), None)
+        self._constants = {}
+        for position, value in constants.items():
+            self._keep_constant(position, value)
 
     def _keep_constant(self, position: int, value: Any) -> None:
         if not isinstance(value, Tensor):
