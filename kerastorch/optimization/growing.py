@@ -51,7 +51,6 @@ class _Blocks:
 
     def __init__(self, calls: list[Call], plan: Plan, outputs: list[int]):
         self._plan, self._outputs = plan, outputs
-        self._positions = {call.given: position for position, call in enumerate(calls)}
         self._takers: dict[int, list[Call]] = defaultdict(list)
         for call in calls:
             for slot in set(call.taken):
