@@ -1,5 +1,6 @@
 """Fixtures of the parity tests."""
 
+import gc
 import os
 import zlib
 from collections import defaultdict
@@ -60,3 +61,12 @@ def beside_oracle():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def no_collector():
+    """Without the collector of cycles, which may wait until memory is short."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

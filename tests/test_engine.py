@@ -1,7 +1,6 @@
 """Symbols and models: names, order, keys, graphs, memory, predict and summary."""
 
 import copy
-import gc
 import pickle
 import weakref
 
@@ -585,15 +584,6 @@ def test_summary_of_a_chain_and_of_what_is_nested():
     assert "Connected to" not in text[0]
     assert "hidden" not in text[0]
     assert "hidden (Dense)" in text[1]
-
-
-@pytest.fixture
-def no_collector():
-    """Without the collector of cycles, which may wait until memory is short."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("no_collector")

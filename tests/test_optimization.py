@@ -370,7 +370,7 @@ def test_auto_leaves_out_what_disagrees_or_fails(monkeypatch, caplog):
 
 
 COUNT_FAULTS = """
-import resource, statistics, sys
+import resource, sys
 import torch
 import kerastorch
 from kerastorch.optimization import keep_memory, optimize
@@ -381,13 +381,15 @@ model = optimize(kerastorch.create_model("mobilenet"))
 images = torch.randn(16, 3, 224, 224)  # activations of over 32 MB, which glibc never keeps
 
 def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    model(images)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 with torch.inference_mode():
-    counts = [faults() for _ in range(8)]
-print(int(statistics.median(counts[3:])))
+    for _ in range(8):  # until each activation has its place in what was given back at first
+        model(images)
+    before = faults()
+    for _ in range(3):
+        model(images)
+print(faults() - before)
 """
 
 
@@ -397,7 +399,7 @@ def test_kept_memory_is_not_asked_for_again():
         int(subprocess.check_output([sys.executable, "-c", COUNT_FAULTS, way]))
         for way in ("give back", "keep")
     )
-    assert given_back > 3_000
+    assert given_back > 10_000
     assert kept < given_back / 100
 
 

@@ -1,6 +1,5 @@
 """Optimised models on the CPU call oneDNN's kernels, where nobody could tell."""
 
-import gc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -534,16 +533,11 @@ def test_without_onednn_the_layers_compute():
         assert differ_by(optimized(x), expected) <= 1e-6
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_it_goes_with_its_last_user():
-    """Also without the collector of cycles, which may wait until memory is short."""
     optimized = optimize(residual_model())
     optimized(torch.randn(2, 3, 13, 16))
     weight = weakref.ref(optimized.layers[1].weight)
     assert weight() is not None
-    gc.collect()
-    gc.disable()
-    try:
-        del optimized
-        assert weight() is None
-    finally:
-        gc.enable()
+    del optimized
+    assert weight() is None

@@ -46,10 +46,10 @@ class InputLayer(Layer):
         return self.output
 
     def _first_node(self, attribute: str) -> Node:
-        for node in self._nodes:
-            return node
-        node = Node(self, (), [self.batch_shape])
-        self._nodes.add(node)
+        node = self._nodes.first
+        if node is None:
+            node = Node(self, (), [self.batch_shape])
+            self._nodes.add(node)
         return node
 
     def get_config(self) -> dict:

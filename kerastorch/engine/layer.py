@@ -212,12 +212,13 @@ class Layer(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _first_node(self, attribute: str) -> Node:
-        for node in self._nodes:
-            return node
-        raise ValueError(
-            f"Layer {self.name!r} has never been called on a Symbol, or nobody has kept what it "
-            f"gave, so it has no {attribute}."
-        )
+        node = self._nodes.first
+        if node is None:
+            raise ValueError(
+                f"Layer {self.name!r} has never been called on a Symbol, or nobody has kept what "
+                f"it gave, so it has no {attribute}."
+            )
+        return node
 
     # State
 

@@ -208,7 +208,11 @@ class Calls:
         return (node for reference in self._references if (node := reference()) is not None)
 
     def __bool__(self) -> bool:
-        return any(True for _ in self)
+        return self.first is not None
+
+    @property
+    def first(self) -> Node | None:
+        return next(iter(self), None)
 
     def add(self, node: Node) -> None:
         self._keep([*(other for other in self if other is not node), node])
