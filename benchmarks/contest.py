@@ -32,6 +32,7 @@ KEPT = {  # glibc's names for what `keep_memory` sets
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "2147483647",
     "MALLOC_TOP_PAD_": "536870912",
+    "GLIBC_TUNABLES": "glibc.malloc.mxfast=0",
 }
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,17 +5,13 @@ import torch
 import torch.nn.functional as F
 
 import kerastorch
-from kerastorch.optimization import kernels, optimize, winograd
+from kerastorch.optimization import optimize, winograd
 from kerastorch.optimization.kernels import Convolution
 from kerastorch.optimization.winograd import Winograd
-from tests.optimizing import differ_by
+from tests.optimizing import differ_by, images
 
 CHANNELS = 32
 TOLERANCE = 1e-5
-
-
-def images(*shape):
-    return torch.rand(shape).to(memory_format=torch.channels_last)
 
 
 def made(margins=((1, 1), (1, 1)), bias=True):
@@ -34,7 +30,7 @@ def made(margins=((1, 1), (1, 1)), bias=True):
 @pytest.fixture
 def always(monkeypatch):
     """Also where it saves no time."""
-    monkeypatch.setattr(kernels, "saves_time", lambda *_: True)
+    monkeypatch.setattr(winograd, "saves_time", lambda *_: True)
 
 
 def is_winograd(convolution, shape):
@@ -67,31 +63,6 @@ def test_any_number_of_tiles_at_a_time(monkeypatch, margins, rows):
         x = images(batch, CHANNELS, 18, 10)
         assert is_winograd(convolution, x.shape)
         assert differ_by(convolution(x), reference(x)) <= TOLERANCE
-
-
-@torch.no_grad()
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("activation", kernels.ATTRIBUTES)
-def test_activations_follow(activation):
-    convolution, reference = made()
-    convolution.activation = activation
-    x = images(2, CHANNELS, 8, 8)
-    assert differ_by(convolution(x), activation(reference(x))) <= TOLERANCE
-
-
-@torch.no_grad()
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("activation", kernels.AFTER_SUM)
-def test_sums_follow(activation):
-    convolution, reference = made()
-    convolution.activation = activation
-    x, addend = images(2, CHANNELS, 8, 8), images(2, CHANNELS + 2, 8, 8)
-    expected = activation(reference(x) + addend)
-    kept = addend.clone()
-    assert differ_by(convolution.plus(x, addend), expected) <= TOLERANCE
-    assert torch.equal(addend, kept)
-    assert differ_by(convolution.onto(x, addend), expected) <= TOLERANCE
-    assert differ_by(addend, expected) <= TOLERANCE
 
 
 @pytest.mark.parametrize(

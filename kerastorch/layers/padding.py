@@ -21,6 +21,7 @@ Margins = tuple[Pair, Pair]
 
 
 _COUNTS = {1: "one", 2: "two"}
+LEAST_FILLED = 1 << 20  # numbers of images, for which filling all takes longer than more calls
 _MOST = 2**31 - 1  # of a window or a step: torch multiplies them with sizes without a check
 
 
@@ -186,7 +187,8 @@ def pad_images(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
         x: (N, C, H, W).
         sizes: how many, left, right, top and bottom.
     """
-    if type(x) is Tensor and x.device.type == "cpu" and runs_eagerly():
+    is_simple = type(x) is Tensor and x.device.type == "cpu" and runs_eagerly()
+    if is_simple and x.numel() >= LEAST_FILLED:
         return _PaddedImages.apply(x, *sizes)
     return F.pad(x, sizes)
 

@@ -22,7 +22,9 @@ from ..layers.padding import (
     place_margins,
     same_margins,
 )
-from .winograd import Winograd, saves_time
+from . import gemm, winograd
+from .gemm import Gemm
+from .winograd import Winograd
 
 # oneDNN's names for activations, and their arguments.
 ATTRIBUTES = {
@@ -74,7 +76,7 @@ class Convolution:
         self._weight, self._bias = weight.detach(), None if bias is None else bias.detach()
         self._margins_of = margins_of
         self._strides, self._dilation, self._groups = strides, dilation, groups
-        self._ways: dict[torch.Size, Direct | Winograd] = {}
+        self._ways: dict[torch.Size, Direct | Gemm | Winograd] = {}
         self.activation: Callable = activations.linear
 
     @property
@@ -124,7 +126,7 @@ class Convolution:
         """The same in the place of the other tensor, which has the shape of the result."""
         return self._way(x.shape).onto(x, addend, self.activation)
 
-    def _way(self, shape: torch.Size) -> Direct | Winograd:
+    def _way(self, shape: torch.Size) -> Direct | Gemm | Winograd:
         """What computes it for images of a shape."""
         found = self._ways.get(shape)
         if found is None:
@@ -133,11 +135,14 @@ class Convolution:
             self._ways = dict([*others, (shape, found)])  # other threads read the old one
         return found
 
-    def _prepare(self, shape: torch.Size) -> Direct | Winograd:
+    def _prepare(self, shape: torch.Size) -> Direct | Gemm | Winograd:
         margins = self._margins_of(shape[2:])
         options = self._strides, self._dilation, self._groups
-        if options == ((1, 1), (1, 1), 1) and saves_time(self._weight, margins, shape):
-            return Winograd(self._weight, self._bias, margins, shape)
+        if options == ((1, 1), (1, 1), 1):
+            if gemm.saves_time(self._weight, margins, shape):
+                return Gemm(self._weight, self._bias)
+            if winograd.saves_time(self._weight, margins, shape):
+                return Winograd(self._weight, self._bias, margins, shape)
         return Direct(self._weight, self._bias, margins, *options, shape)
 
 

@@ -6,7 +6,7 @@ import ctypes
 import platform
 
 # Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_M_MXFAST, _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = 1, -1, -2, -4
 _TOP_PAD = 1 << 29  # bytes: how much more than needed the process asks for at a time
 _NEVER = 2**31 - 1  # bytes
 
@@ -32,6 +32,7 @@ def keep_memory() -> None:
         (_M_MMAP_MAX, 0),
         (_M_TRIM_THRESHOLD, _NEVER),
         (_M_TOP_PAD, _TOP_PAD),
+        (_M_MXFAST, 0),  # small blocks set apart would be joined whenever a large one is asked for
     ):
         if not libc.mallopt(parameter, value):
             raise OSError(f"glibc refuses mallopt({parameter}, {value}).")
