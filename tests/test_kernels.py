@@ -46,8 +46,8 @@ def made(way, bias=True):
 @pytest.mark.parametrize("bias", [True, False])
 def test_it_convolves(way, bias):
     convolution, reference = made(way, bias)
-    for shape in ((2, CHANNELS, 9, 11), (1, CHANNELS, 1, 1), (3, CHANNELS, 4, 1)):
-        x = images(*shape)
+    for batch, *size in ((2, 9, 11), (1, 1, 1), (3, 4, 1)):
+        x = images(batch, CHANNELS, *size)
         kept = x.clone()
         given = convolution(x)
         assert differ_by(given, reference(x)) <= TOLERANCE

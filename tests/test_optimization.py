@@ -350,6 +350,16 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch):
         optimize(small_model(layers.Conv2D(4, 3)), backend="openvino")
 
 
+def test_auto_keeps_nothing_of_what_it_does_not_choose(monkeypatch):
+    optimized = optimize(small_model(layers.Conv2D(4, 3)), backend="auto")
+    monkeypatch.setattr(choosing, "prepare", lambda name, model, inputs: model._run_steps)
+    monkeypatch.setattr(choosing, "_others", lambda inputs: ["inductor"])
+    for batch, slower in ((1, optimized._run_eagerly), (2, optimized._run_steps)):
+        monkeypatch.setattr(choosing, "_seconds", lambda run, inputs, slower=slower: run == slower)
+        optimized(torch.randn(batch, 3, 9, 11))
+        assert ("eager" in optimized._runs) == (slower == optimized._run_steps)
+
+
 def test_auto_leaves_out_what_disagrees_or_fails(monkeypatch, caplog):
     model = small_model(layers.Conv2D(4, 3), layers.BatchNormalization())
     optimized = optimize(model, backend="auto")

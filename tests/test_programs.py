@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import kerastorch
 from kerastorch import activations, layers
-from kerastorch.optimization import optimize
+from kerastorch.optimization import gemm, optimize
 from tests.optimizing import differ_by, randomize
 
 
@@ -328,11 +328,18 @@ def test_it_gives_the_models_outputs(network, size):
         assert torch.equal(x, kept)
 
 
+@pytest.fixture
+def only_onednn(monkeypatch):
+    """Small convolutions are computed as large ones are."""
+    monkeypatch.setattr(gemm, "saves_time", lambda *_: False)
+
+
 def residual_model():
     image = layers.Input((13, 16, 3))
     return randomize(kerastorch.Model(image, two_residuals(image)))
 
 
+@pytest.mark.usefixtures("only_onednn")
 def test_sums_and_activations_are_computed_by_the_convolutions():
     optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
     optimized(x)
@@ -341,6 +348,7 @@ def test_sums_and_activations_are_computed_by_the_convolutions():
     assert not {"aten::add", "aten::add_", "aten::relu", "aten::relu_", "aten::conv2d"} & set(names)
 
 
+@pytest.mark.usefixtures("only_onednn")
 def test_cells_pool_a_value_once_and_activate_no_joined_values():
     """NASNet's, where convolutions and sums make all that is joined."""
     image = layers.Input((13, 16, 3))
@@ -370,6 +378,7 @@ def dense_block(scales=(1.0, 0.5, 2.0), shifts=(0.0, 0.3, -0.2)):
     return model
 
 
+@pytest.mark.usefixtures("only_onednn")
 def test_blocks_grow_in_one_tensor():
     model, x = dense_block(), torch.randn(2, 3, 13, 16)
     optimized = optimize(model)
@@ -404,6 +413,7 @@ def test_what_is_not_a_number_stays_so():
     assert expected.isnan().any()
 
 
+@pytest.mark.usefixtures("only_onednn")
 def test_averages_are_taken_of_fewer_channels_and_leave_fewer_pixels():
     image = layers.Input((12, 16, 6))
     y = layers.AveragePooling2D(3, strides=1, padding="same")(image)

@@ -1,5 +1,7 @@
 """Convolutions with fewer multiplications give what the others do."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -93,12 +95,32 @@ def test_it_is_not_used_where_numbers_are_rounded_more():
     assert not winograd.saves_time(weight.bfloat16(), margins, torch.Size(shape))
 
 
+def vgg16():
+    return kerastorch.create_model("vgg16", include_top=False, input_shape=(112, 128, 3)).eval()
+
+
+@torch.no_grad()
+def is_used(optimized):
+    with torch.profiler.profile() as profile:
+        optimized(torch.rand(4, 3, 112, 128))
+    return any(event.name == "aten::bmm" for event in profile.events())
+
+
 def test_vgg16_gives_its_outputs():
-    model = kerastorch.create_model("vgg16", include_top=False, input_shape=(112, 128, 3)).eval()
+    model = vgg16()
     x = torch.rand(4, 3, 112, 128)
     optimized = optimize(model)
     with torch.inference_mode():
         assert differ_by(optimized(x), model(x)) <= TOLERANCE
-        with torch.profiler.profile() as profile:
-            optimized(x)
-    assert any(event.name == "aten::bmm" for event in profile.events())
+    assert is_used(optimized)
+
+
+def test_it_can_be_refused():
+    inputs = kerastorch.Input(shape=(112, 128, 3))
+    body = vgg16()
+    model = kerastorch.Model(inputs, body(inputs))
+    assert is_used(optimize(model))
+    optimized = optimize(model, winograd=False)
+    assert not is_used(optimized)
+    assert not is_used(copy.deepcopy(optimized))
+    assert not is_used(optimize(body, winograd=False).feature_maps("block4_pool"))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from ..engine import Model
 from ..engine.shortcuts import nobody_watches
 from .backends import Run
 from .kernels import has_kernels
 from .memory import give_back_memory
 from .program import Program
+
+if TYPE_CHECKING:
+    from .optimized import OptimizedModel
 
 
 class EagerRun:
@@ -23,7 +27,7 @@ class EagerRun:
         # In one piece, as threads may share the model.
         self._prepared: tuple[_Watch, Program | None] | None = None
 
-    def __call__(self, model: Model, run_plan: Run, values: list[Tensor]) -> list[Tensor]:
+    def __call__(self, model: OptimizedModel, run_plan: Run, values: list[Tensor]) -> list[Tensor]:
         """
         Args:
             model: the same one each time, in evaluation mode.
@@ -37,7 +41,7 @@ class EagerRun:
             _, program = prepared
             return _run(program, run_plan, values)
         watch = _Watch(model)
-        program = Program(model) if watch.allows_program() else None
+        program = Program(model, model.winograd) if watch.allows_program() else None
         self._prepared = watch, program
         outputs = _run(program, run_plan, values)
         give_back_memory()

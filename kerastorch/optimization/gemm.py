@@ -66,7 +66,8 @@ class Gemm:
         if activation is not linear:
             products = in_place(activation)(products)
         batch, _, height, width = x.shape
-        return products.view(batch, height, width, -1).permute(0, 3, 1, 2)
+        features = products.shape[1]
+        return products.view(batch, height, width, features).permute(0, 3, 1, 2)
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -62,6 +62,10 @@ class Convolution:
         weight, bias: those of `F.conv2d`.
         margins_of: gives the zeros around an image of a height and width.
         strides, dilation, groups: those of `F.conv2d`.
+
+    Attributes:
+        activation: the function.
+        may_take_winograd: whether it may, where that is faster, for more memory.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Convolution:
         self._strides, self._dilation, self._groups = strides, dilation, groups
         self._ways: dict[torch.Size, Direct | Gemm | Winograd] = {}
         self.activation: Callable = activations.linear
+        self.may_take_winograd = True
 
     @property
     def dtype(self) -> torch.dtype:
@@ -141,7 +146,7 @@ class Convolution:
         if options == ((1, 1), (1, 1), 1):
             if gemm.saves_time(self._weight, margins, shape):
                 return Gemm(self._weight, self._bias)
-            if winograd.saves_time(self._weight, margins, shape):
+            if self.may_take_winograd and winograd.saves_time(self._weight, margins, shape):
                 return Winograd(self._weight, self._bias, margins, shape)
         return Direct(self._weight, self._bias, margins, *options, shape)
 

@@ -38,9 +38,11 @@ class OptimizedModel(Model):
 
     Attributes:
         backend: what runs it.
+        winograd: see `optimize`.
     """
 
     backend = "eager"
+    winograd = True
 
     @property
     def compute_dtype(self) -> torch.dtype | None:
@@ -80,6 +82,10 @@ class OptimizedModel(Model):
         eager = self._runs.setdefault("eager", EagerRun())
         return self._cast_around(partial(eager, self, self._run_plan), values)
 
+    def forget_eager(self) -> None:
+        """Lets go what `_run_eagerly` has prepared, and the memory of its weights."""
+        self._runs.pop("eager", None)
+
     def _run_steps(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by the layers' own calls, which may become another engine's."""
         return self._cast_around(self._run_plan, values)
@@ -98,7 +104,7 @@ class OptimizedModel(Model):
 
     def feature_maps(self, *names: str, as_list: bool = False) -> FeatureExtractor:
         features = super().feature_maps(*names, as_list=as_list)
-        become_optimized(features.body, self.backend)
+        become_optimized(features.body, self.backend, self.winograd)
         return features
 
     def save(self, filepath: str | PathLike) -> None:
@@ -111,10 +117,10 @@ class OptimizedModel(Model):
         return {**super().__getstate__(), "_runs": {}}
 
 
-def become_optimized(model: Model, backend: str) -> None:
+def become_optimized(model: Model, backend: str, winograd: bool) -> None:
     """Turns a model, whose layers are as they should be, into one that a backend runs."""
     model.__class__ = OptimizedModel
-    model.backend = backend
+    model.backend, model.winograd = backend, winograd
     model._runs = {}
 
 

@@ -48,15 +48,19 @@ class Program:
 
     Args:
         model: in evaluation mode. Later changes of it, also of its weights, are not seen.
+        winograd: whether convolutions may have fewer multiplications for more memory.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, winograd: bool):
         plan = model._plan
         self._inputs = flatten(plan.inputs)
         self._shapes = [tensor_shape(plan.shapes[slot], model.data_format) for slot in self._inputs]
         self._outputs = flatten(plan.outputs)
         new_slots = itertools.count(len(plan.shapes))
-        calls = list(_calls(plan, model._modules, new_slots))
+        calls = list(_calls(plan, model._modules, new_slots, winograd))
+        for call in calls:
+            if call.kernel is not None:
+                call.kernel.may_take_winograd = winograd
         calls = move_averages(calls, self._outputs, new_slots)
         calls = fuse_sums(calls, plan, self._outputs)
         calls = activate_before_joining(calls, self._outputs, new_slots)
@@ -92,7 +96,7 @@ class Program:
 
 
 def _calls(
-    plan: Plan, children: Mapping[str, nn.Module], new_slots: Iterator[int]
+    plan: Plan, children: Mapping[str, nn.Module], new_slots: Iterator[int], winograd: bool
 ) -> Iterator[Call]:
     """The calls that do what each step does."""
     shortcuts = Shortcuts(children)
@@ -107,7 +111,7 @@ def _calls(
         if kernels:
             yield from _chain(kernels, module, step, new_slots)
         else:
-            function = _function(module, step, options)
+            function = _function(module, step, options, winograd)
             yield Call(function, step.taken, step.outputs, module, overwritable=overwritable)
 
 
@@ -171,11 +175,13 @@ def _chain(
         taken = given
 
 
-def _function(module: nn.Module, step: Step, options: Mapping[str, Any]) -> Callable[..., Any]:
+def _function(
+    module: nn.Module, step: Step, options: Mapping[str, Any], winograd: bool
+) -> Callable[..., Any]:
     """What calls a module with the tensors that a step takes, flat."""
     call = functools.partial(module if may_look(module) else module.forward, **options)
     if isinstance(module, Model) and not may_look(module) and not options.get("training"):
-        call = _nested(module, call)
+        call = _nested(module, call, winograd)
     if all(isinstance(argument, int) for argument in step.arguments):
         regular = call
     else:
@@ -187,9 +193,9 @@ def _function(module: nn.Module, step: Step, options: Mapping[str, Any]) -> Call
     return regular if len(step.outputs) == 1 else lambda *inputs: flatten(regular(*inputs))
 
 
-def _nested(model: Model, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _nested(model: Model, call: Callable[[Any], Any], winograd: bool) -> Callable[[Any], Any]:
     """What calls a model within by a program of its own, where its inputs fit."""
-    program = Program(model)
+    program = Program(model, winograd)
 
     def run(inputs: Any) -> Any:
         values = model._arrange(inputs)

@@ -49,6 +49,8 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     medians = {name: statistics.median(found) for name, found in times.items()}
     fastest = min(medians, key=medians.__getitem__)
     logger.info("%s: %s, of %s", model.name, fastest, medians)
+    if fastest != "eager":
+        model.forget_eager()
     return runs[fastest]
 
 
