@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -230,6 +231,61 @@ def test_one_module_in_two_places_is_left_alone():
     assert_equal_outputs(model)
 
 
+class Twice(layers.Layer):
+    """Of a user, with a layer of another's."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(self.layer(x))
+
+
+def test_what_a_users_layer_has_too_is_left_alone():
+    image = layers.Input((9, 11, 3))
+    conv = layers.Conv2D(3, 3, padding="same")
+    normalized = layers.BatchNormalization()(conv(image))
+    assert_equal_outputs(randomize(kerastorch.Model(image, [normalized, Twice(conv)(image)])))
+
+
+class DoubledPart(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "put_in_place",
+    [
+        lambda conv: nn.Sequential(conv, nn.Sigmoid()),
+        lambda conv: DoubledPart(conv.in_channels, conv.out_channels, 1, groups=conv.groups),
+    ],
+    ids=["other", "derived"],
+)
+def test_separable_convolutions_with_another_part(put_in_place):
+    separable = layers.SeparableConv2D(3, 1, name="separable")
+    model = small_model(
+        layers.Rescaling(0.5), separable, layers.BatchNormalization(), layers.ReLU()
+    )
+    separable.pointwise = put_in_place(separable.pointwise)
+    assert_equal_outputs(model)
+    assert "Rescaling" in kinds(optimize(model, fold_preprocessing=True))
+
+
+def test_an_identity_of_several_values():
+    values = [layers.Input((4,)), layers.Input((4,))]
+    model = kerastorch.Model(values, layers.Add()(layers.Identity()(values)))
+    x = [torch.randn(2, 4), torch.randn(2, 4)]
+    assert torch.equal(optimize(model)(x), x[0] + x[1])
+
+
+def test_weights_of_any_rank():
+    videos = layers.Input((4, 5, 6, 3))
+    model = kerastorch.Model(videos, videos * np.random.rand(1, 4, 5, 6, 3).astype("float32"))
+    x = torch.randn(2, 3, 4, 5, 6)
+    assert torch.equal(optimize(model)(x), model(x))
+
+
 def assert_equal_outputs(model):
     """In float64 by the layers' calls, in float32 by oneDNN's kernels."""
     for dtype, tolerance in TOLERANCE.items():
@@ -351,13 +407,22 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch):
 
 
 def test_auto_keeps_nothing_of_what_it_does_not_choose(monkeypatch):
-    optimized = optimize(small_model(layers.Conv2D(4, 3)), backend="auto")
-    monkeypatch.setattr(choosing, "prepare", lambda name, model, inputs: model._run_steps)
+    def run_steps(model, inputs):
+        return model._run_steps(inputs)
+
+    chosen = run_steps
+    monkeypatch.setattr(choosing, "prepare", lambda *_: run_steps)
     monkeypatch.setattr(choosing, "_others", lambda inputs: ["inductor"])
-    for batch, slower in ((1, optimized._run_eagerly), (2, optimized._run_steps)):
-        monkeypatch.setattr(choosing, "_seconds", lambda run, inputs, slower=slower: run == slower)
-        optimized(torch.randn(batch, 3, 9, 11))
-        assert ("eager" in optimized._runs) == (slower == optimized._run_steps)
+    monkeypatch.setattr(choosing, "_seconds", lambda run, *_: run != chosen)
+    optimized = optimize(small_model(layers.Conv2D(4, 3)), backend="auto")
+    optimized(torch.randn(1, 3, 9, 11))
+    assert "eager" not in optimized._runs
+    chosen = type(optimized)._run_eagerly
+    optimized(torch.randn(2, 3, 9, 11))
+    program = optimized._runs["eager"]
+    chosen = run_steps
+    optimized(torch.randn(3, 3, 9, 11))
+    assert optimized._runs["eager"] is program  # which still runs two images
 
 
 def test_auto_leaves_out_what_disagrees_or_fails(monkeypatch, caplog):
@@ -367,7 +432,7 @@ def test_auto_leaves_out_what_disagrees_or_fails(monkeypatch, caplog):
     def prepare(name, model, inputs):
         if name == "openvino":
             raise RuntimeError("no such instruction")
-        return model._run_steps if name == "eager" else lambda inputs: [torch.zeros(1, 4, 7, 9)]
+        return lambda model, inputs: [torch.zeros(1, 4, 7, 9)]
 
     monkeypatch.setattr(choosing, "prepare", prepare)
     monkeypatch.setattr(choosing, "_others", lambda inputs: ["inductor", "openvino"])

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import kerastorch
 from kerastorch import activations, layers
 from kerastorch.optimization import gemm, optimize
+from kerastorch.optimization.backends import choosing
 from tests.optimizing import differ_by, randomize
 
 
@@ -339,6 +340,42 @@ def residual_model():
     return randomize(kerastorch.Model(image, two_residuals(image)))
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("window", [1, 3])
+def test_images_are_broadcast_in_sums(window):
+    """Where Keras cannot tell, as between batches and between open sizes."""
+    for size in ((8, 8), (None, None)):
+        first, second = layers.Input((*size, 3)), layers.Input((*size, 3))
+        sums = layers.ReLU()(layers.Add()([conv(4, window)(first), conv(4, window)(second)]))
+        model = kerastorch.Model([first, second], sums).eval()
+        optimized = optimize(model)
+        for few, many in ((1, 4), (4, 1)):
+            x = [torch.randn(few, 3, 8, 8), torch.randn(many, 3, 8, 8)]
+            assert differ_by(optimized(x), model(x)) <= 1e-6
+    x = [torch.randn(1, 3, 6, 8), torch.randn(1, 3, 8, 6)]
+    for one in (model, optimized):
+        with pytest.raises(RuntimeError, match="size of tensor"):
+            one(x)
+
+
+@pytest.fixture
+def rounded_products():
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.usefixtures("rounded_products")
+def test_convolutions_are_no_products_that_may_be_rounded():
+    optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
+    optimized(x)
+    products = {"aten::mm", "aten::addmm", "aten::addmm_"}
+    assert not products & set(operations(optimized, x))
+    torch.set_float32_matmul_precision("highest")
+    optimized(x)
+    assert products & set(operations(optimized, x))
+
+
 @pytest.mark.usefixtures("only_onednn")
 def test_sums_and_activations_are_computed_by_the_convolutions():
     optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
@@ -543,9 +580,31 @@ def test_without_onednn_the_layers_compute():
         assert differ_by(optimized(x), expected) <= 1e-6
 
 
+def test_changes_of_what_is_made_in_inference_mode_are_seen():
+    x = torch.randn(2, 3, 13, 16)
+    with torch.inference_mode():
+        optimized = optimize(residual_model())
+        before = optimized(x)
+        load_others(optimized)
+        assert differ_by(optimized(x), optimized._run_steps([x])[0]) <= 1e-6
+        assert differ_by(optimized(x), before) > 0.1
+
+
+def test_what_was_prepared_goes_when_it_is_moved():
+    optimized, x = optimize(residual_model()), torch.randn(2, 3, 13, 16)
+    expected = optimized(x)
+    weight = weakref.ref(optimized._runs["eager"]._prepared[1])
+    assert weight() is not None
+    optimized.double()
+    assert weight() is None
+    assert differ_by(optimized(x), expected) <= 1e-5
+
+
 @pytest.mark.usefixtures("no_collector")
-def test_it_goes_with_its_last_user():
-    optimized = optimize(residual_model())
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_it_goes_with_its_last_user(backend, monkeypatch):
+    monkeypatch.setattr(choosing, "_others", lambda inputs: [])
+    optimized = optimize(residual_model(), backend=backend)
     optimized(torch.randn(2, 3, 13, 16))
     weight = weakref.ref(optimized.layers[1].weight)
     assert weight() is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from ..engine import Model
 from . import passes
@@ -57,7 +58,7 @@ def optimize(
             around what they give, or they give zero for zero.
         winograd: whether `"eager"` computes some convolutions by windows of 3 x 3 with a quarter of
             the multiplications (float32, on the CPU). Their weights then take four times the
-            memory.
+            memory besides.
 
     Returns:
         A `Model` in evaluation mode, without gradients, its weights in `channels_last`. Its outputs
@@ -72,12 +73,18 @@ def optimize(
     if not computes_by_plan(model):
         kind = type(model).__qualname__
         raise TypeError(f"optimize takes a Model without a forward of its own, not a {kind}.")
-    optimized = copy.deepcopy(model).eval().requires_grad_(False)
-    shared = shared_modules(optimized)
-    for part in parts_in_evaluation(optimized):
-        steps = Steps(part, shared)
-        for leave_out in (*PASSES, *([passes.fold_preprocessing] if fold_preprocessing else [])):
-            leave_out(steps)
-        steps.apply()
-    become_optimized(optimized, backend, winograd)
-    return optimized.to(dtype=dtype, memory_format=torch.channels_last)
+    chosen = (*PASSES, *([passes.fold_preprocessing] if fold_preprocessing else []))
+    with torch.inference_mode(False), torch.no_grad():  # tensors whose changes can be seen
+        optimized = copy.deepcopy(model).eval().requires_grad_(False)
+        shared = shared_modules(optimized)
+        for part in parts_in_evaluation(optimized):
+            steps = Steps(part, shared)
+            for leave_out in chosen:
+                leave_out(steps)
+            steps.apply()
+        become_optimized(optimized, backend, winograd)
+        return optimized.to(dtype=dtype)._apply(_in_channels_last)
+
+
+def _in_channels_last(x: Tensor) -> Tensor:
+    return x.to(memory_format=torch.channels_last) if x.ndim == 4 else x

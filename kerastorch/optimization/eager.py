@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..engine.shortcuts import nobody_watches
-from .backends import Run
-from .kernels import has_kernels
+from .kernels import has_exact_products, has_kernels
 from .memory import give_back_memory
 from .program import Program
 
 if TYPE_CHECKING:
     from .optimized import OptimizedModel
+
+RunPlan = Callable[[list[Tensor]], list[Tensor]]
 
 
 class EagerRun:
@@ -27,7 +29,9 @@ class EagerRun:
         # In one piece, as threads may share the model.
         self._prepared: tuple[_Watch, Program | None] | None = None
 
-    def __call__(self, model: OptimizedModel, run_plan: Run, values: list[Tensor]) -> list[Tensor]:
+    def __call__(
+        self, model: OptimizedModel, run_plan: RunPlan, values: list[Tensor]
+    ) -> list[Tensor]:
         """
         Args:
             model: the same one each time, in evaluation mode.
@@ -48,7 +52,7 @@ class EagerRun:
         return outputs
 
 
-def _run(program: Program | None, run_plan: Run, values: list[Tensor]) -> list[Tensor]:
+def _run(program: Program | None, run_plan: RunPlan, values: list[Tensor]) -> list[Tensor]:
     fits = program is not None and program.fits(values)
     return program(values) if fits else run_plan(values)
 
@@ -65,7 +69,8 @@ def _can_take_program(values: list[Tensor]) -> bool:
 
 
 class _Watch:
-    """Remembers a model's modules, weights, hooks and activations, and sees when they change."""
+    """Remembers a model's modules, weights, hooks and activations, and sees when they change, as
+    also when products may be rounded from now on."""
 
     def __init__(self, model: nn.Module):
         modules = list(model.modules())
@@ -101,7 +106,7 @@ class _Watch:
         modules = [child for own in self._children for child in own.values()]
         weights = [(x.data_ptr(), _version(x)) for x in self._all_tensors()]
         ways = [(own.get("activation"), own.get("forward")) for own in self._attributes]
-        return modules, weights, list(map(len, self._hooks)), ways
+        return modules, weights, list(map(len, self._hooks)), ways, has_exact_products()
 
 
 def _version(x: Tensor) -> int:

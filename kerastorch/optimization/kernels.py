@@ -1,12 +1,14 @@
-"""Convolutions and dense layers by oneDNN, as PyTorch has them on the CPU, called directly.
+"""Convolutions and dense layers on the CPU, with the activation and the sum behind them.
 
-The layers' own calls lay the weights out anew each time, and pass over the result once more for an
-activation and again for a sum. Here the weights are laid out once, and what follows is computed
-while the result is at hand.
+Most are oneDNN's, as PyTorch has them, called directly: the layers' own calls lay the weights out
+anew each time, and pass over the result once more for an activation and again for a sum. Here the
+weights are laid out once, and what follows is computed while the result is at hand. Others have
+faster ways, see `gemm` and `winograd`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -18,6 +20,7 @@ from ..layers.convolutional import SamePaddedConv2d
 from ..layers.padding import (
     Margins,
     can_widen_kernel,
+    output_size,
     pad_images,
     place_margins,
     same_margins,
@@ -51,6 +54,15 @@ def has_kernels(dtype: torch.dtype) -> bool:
     )
 
 
+def has_exact_products() -> bool:
+    """Whether products of float32 are of float32: PyTorch can be told to round them, though not
+    those of convolutions."""
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:  # before PyTorch 2.9
+        return torch.get_float32_matmul_precision() == "highest"
+    return matmul.fp32_precision in ("none", "ieee")
+
+
 def _no_margins(size: torch.Size) -> Margins:
     return (0, 0), (0, 0)
 
@@ -80,7 +92,7 @@ class Convolution:
         self._weight, self._bias = weight.detach(), None if bias is None else bias.detach()
         self._margins_of = margins_of
         self._strides, self._dilation, self._groups = strides, dilation, groups
-        self._ways: dict[torch.Size, Direct | Gemm | Winograd] = {}
+        self._ways: dict[torch.Size, tuple[Way, torch.Size]] = {}
         self.activation: Callable = activations.linear
         self.may_take_winograd = True
 
@@ -121,34 +133,57 @@ class Convolution:
         self._weight = (weight * scale[:, None, None]).to(weight)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._way(x.shape)(x, self.activation)
+        way, _ = self._prepared(x.shape)
+        return way(x, self.activation)
 
     def plus(self, x: Tensor, addend: Tensor) -> Tensor:
-        """The sum with another tensor, and its activation."""
-        return self._way(x.shape).plus(x, addend, self.activation)
+        """The sum with another tensor, which may be broadcast, and its activation."""
+        way, shape = self._prepared(x.shape)
+        if addend.shape != shape:
+            return activations.in_place(self.activation)(way(x, activations.linear) + addend)
+        return way.plus(x, addend, self.activation)
 
     def onto(self, x: Tensor, addend: Tensor) -> Tensor:
         """The same in the place of the other tensor, which has the shape of the result."""
-        return self._way(x.shape).onto(x, addend, self.activation)
+        way, _ = self._prepared(x.shape)
+        return way.onto(x, addend, self.activation)
 
-    def _way(self, shape: torch.Size) -> Direct | Gemm | Winograd:
-        """What computes it for images of a shape."""
+    def _prepared(self, shape: torch.Size) -> tuple[Way, torch.Size]:
+        """What computes it for images of a shape, and the shape of the result."""
         found = self._ways.get(shape)
         if found is None:
-            found = self._prepare(shape)
+            found = self._way(shape), self._result_shape(shape)
             others = list(self._ways.items())[1 - LAYOUTS :]
             self._ways = dict([*others, (shape, found)])  # other threads read the old one
         return found
 
-    def _prepare(self, shape: torch.Size) -> Direct | Gemm | Winograd:
+    def _way(self, shape: torch.Size) -> Way:
         margins = self._margins_of(shape[2:])
         options = self._strides, self._dilation, self._groups
-        if options == ((1, 1), (1, 1), 1):
+        if options == ((1, 1), (1, 1), 1) and has_exact_products():
             if gemm.saves_time(self._weight, margins, shape):
-                return Gemm(self._weight, self._bias)
+                return self._gemm
             if self.may_take_winograd and winograd.saves_time(self._weight, margins, shape):
-                return Winograd(self._weight, self._bias, margins, shape)
+                return Winograd(self._values, self._bias, margins, shape)
         return Direct(self._weight, self._bias, margins, *options, shape)
+
+    @functools.cached_property
+    def _gemm(self) -> Gemm:
+        return Gemm(self._weight, self._bias)
+
+    @functools.cached_property
+    def _values(self) -> Tensor:
+        """The weight as `Winograd` takes it, for images of any shape."""
+        return winograd.values_of(self._weight)
+
+    def _result_shape(self, shape: torch.Size) -> torch.Size:
+        extents = map(sum, zip(shape[2:], map(sum, self._margins_of(shape[2:])), strict=True))
+        axes = zip(extents, self._weight.shape[2:], self._strides, self._dilation, strict=True)
+        size = (
+            output_size(extent, window, stride, "valid", dilation)
+            for extent, window, stride, dilation in axes
+        )
+        return torch.Size((shape[0], len(self._weight), *size))
 
 
 class Affine(Convolution):
@@ -293,6 +328,7 @@ class Product:
         )
 
 
+Way = Direct | Gemm | Winograd
 Kernel = Convolution | Product
 
 

@@ -17,7 +17,8 @@ def keep_memory() -> None:
     glibc gives large blocks back at once, and the system clears each page that it hands out again:
     a network's activations pay for that at every call. Call this once, before the first tensors;
     it holds for the whole process and cannot be taken back. The process then stays at the peak of
-    what it has needed, and half a gigabyte of addresses more.
+    what it has needed, and half a gigabyte of addresses more; only what is free when an optimised
+    model has been prepared, in its first call, is given back once.
 
     It is on Linux with glibc. Elsewhere an allocator that keeps memory, such as jemalloc or
     tcmalloc, can be preloaded when the process starts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,12 @@ class OptimizedModel(Model):
     prepared anew.
 
     `"eager"` sees hooks, modules, weights and activations that come later, but not what is written
-    into a weight's `data` after the first call, or another stride or padding of a layer; the other
-    backends keep what they were prepared with.
+    into a weight's `data` after the first call, or other attributes of layers, such as strides; the
+    other backends keep what they were prepared with. All are prepared anew when the model has been
+    moved to another device or type.
+
+    On the CPU, what is not a number in an image may become one in a fused ReLU, or spread to pixels
+    around it.
 
     Attributes:
         backend: what runs it.
@@ -69,7 +74,7 @@ class OptimizedModel(Model):
         # In the same mode whatever the caller's, and so that outputs may go into what is trained.
         with torch.inference_mode(False), torch.no_grad():
             run = self._runs.get(key) or self._prepared(key, values)
-            return run(values)
+            return run(self, values)
 
     def _prepared(self, key: tuple, values: list[Tensor]) -> Run:
         with _PREPARING:
@@ -83,8 +88,9 @@ class OptimizedModel(Model):
         return self._cast_around(partial(eager, self, self._run_plan), values)
 
     def forget_eager(self) -> None:
-        """Lets go what `_run_eagerly` has prepared, and the memory of its weights."""
-        self._runs.pop("eager", None)
+        """Lets go what `_run_eagerly` has prepared, unless it runs inputs of another size."""
+        if OptimizedModel._run_eagerly not in self._runs.values():
+            self._runs.pop("eager", None)
 
     def _run_steps(self, values: list[Tensor]) -> list[Tensor]:
         """The outputs, flat, by the layers' own calls, which may become another engine's."""
@@ -93,10 +99,14 @@ class OptimizedModel(Model):
     def _run_plan(self, values: list[Tensor]) -> list[Tensor]:
         return flatten(super().forward(values))
 
-    def _cast_around(self, run: Run, values: list[Tensor]) -> list[Tensor]:
+    def _cast_around(self, run: Callable, values: list[Tensor]) -> list[Tensor]:
         dtype = self.compute_dtype
         given = run([_cast(x, dtype) for x in values])
         return [_cast(y, output_dtype(values)) for y in given]
+
+    def _apply(self, *arguments: Any, **options: Any) -> OptimizedModel:
+        self._runs = {}
+        return super()._apply(*arguments, **options)
 
     def train(self, mode: bool = True) -> OptimizedModel:
         """Stays in evaluation mode, also where a module around it is trained."""

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from .. import activations, layers
 from ..engine.layout import tensor_axis
 from ..engine.plan import Step
+from ..layers.convolutional import SamePaddedConv2d
 from .steps import Steps
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+LINEAR = (*CONVOLUTIONS, layers.Dense)
 IDENTITIES = (
     layers.Dropout,
     layers.GaussianNoise,
@@ -35,7 +37,8 @@ def drop_identities(steps: Steps) -> None:
         is_linear = (
             isinstance(module, layers.Activation) and module.activation is activations.linear
         )
-        if (is_linear or isinstance(module, IDENTITIES)) and not step.training:
+        is_identity = is_linear or isinstance(module, IDENTITIES)
+        if is_identity and not step.training and len(step.outputs) == 1:
             steps.leave_out(step)
 
 
@@ -54,9 +57,9 @@ def _fold_preprocessing(steps: Steps, maker: Step, step: Step) -> bool:
     preprocessing, layer = steps.module(maker), steps.module(step)
     if not isinstance(preprocessing, layers.Rescaling | layers.Normalization):
         return False
-    if not isinstance(layer, CONVOLUTIONS):
+    if not isinstance(layer, CONVOLUTIONS) or not is_plain(layer):
         return False
-    first = layer.depthwise if isinstance(layer, layers.SeparableConv2D) else layer
+    first, *_ = linear_parts(layer)
     with torch.no_grad():  # what it multiplies with and adds shows at 0 and 1
         black, white = (
             preprocessing(torch.full((1, first.in_channels, 1, 1), value, dtype=torch.double))
@@ -97,8 +100,26 @@ def fold_normalizations(steps: Steps) -> None:
 
 
 def _is_linear(layer: nn.Module) -> bool:
-    foldable = (*CONVOLUTIONS, layers.Dense)
-    return isinstance(layer, foldable) and layer.activation is activations.linear
+    """Whether it is a convolution or dense layer, as it was made, without an activation."""
+    return isinstance(layer, LINEAR) and is_plain(layer) and layer.activation is activations.linear
+
+
+def linear_parts(layer: nn.Module) -> list[nn.Module]:
+    """The modules that have the weights of a convolution or dense layer."""
+    is_separable = isinstance(layer, layers.SeparableConv2D)
+    return [layer.depthwise, layer.pointwise] if is_separable else [layer]
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a convolution or dense layer is as it was made, and nothing, such as an adapter, has
+    been put in the place of a part."""
+    return all(
+        isinstance(part, SamePaddedConv2d | layers.Dense)
+        and type(part).__module__.startswith("kerastorch.")
+        and not part._modules
+        and getattr(part, "padding_mode", "zeros") == "zeros"
+        for part in linear_parts(layer)
+    )
 
 
 def normalized_axis(norm: layers.BatchNormalization, rank: int) -> int:
@@ -119,8 +140,7 @@ def _fold(scale: Tensor, shift: Tensor, layer: nn.Module) -> None:
     Args:
         scale, shift: a number for each feature, or one for all.
     """
-    if isinstance(layer, layers.SeparableConv2D):
-        layer = layer.pointwise
+    *_, layer = linear_parts(layer)
     features = len(layer.weight)
     scale, shift = scale.expand(features), shift.expand(features)
     weight = layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
@@ -170,7 +190,7 @@ def fold_padding(steps: Steps) -> None:
     """Leaves the zeros around an image to the convolution that takes it."""
     for maker, step in steps.pairs():
         pad, layer = steps.module(maker), steps.module(step)
-        takes = isinstance(layer, CONVOLUTIONS) and layer.takes_margins
+        takes = isinstance(layer, CONVOLUTIONS) and is_plain(layer) and layer.takes_margins
         if takes and isinstance(pad, layers.ZeroPadding2D):
             layer.margins = pad.padding
             steps.leave_out(maker)

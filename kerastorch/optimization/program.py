@@ -1,4 +1,4 @@
-"""A model's steps as a flat list of calls, with oneDNN's kernels in the place of convolutions."""
+"""A model's steps as a flat list of calls, with `kernels` in the place of convolutions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from ..engine.plan import Plan, Step
 from ..engine.shortcuts import Shortcuts, may_look
 from ..engine.structure import flatten, map_structure
 from ..layers.activation import activate_own
-from ..layers.convolutional import SamePaddedConv2d
 from ..layers.padding import Margins
 from .fusing import (
     Call,
@@ -38,7 +37,7 @@ from .kernels import (
     convolution,
     dense,
 )
-from .passes import normalized_axis, scale_and_shift
+from .passes import LINEAR, is_plain, linear_parts, normalized_axis, scale_and_shift
 
 
 class Program:
@@ -124,17 +123,11 @@ def _kernels_of(module: nn.Module, step: Step, plan: Plan, margins: Margins | No
         if not is_of_images or normalized_axis(module, 4) != 1:
             return []
         return [Affine(*(x.to(module.running_mean) for x in scale_and_shift(module)))]
+    if not isinstance(module, LINEAR) or not is_plain(module):
+        return []
     if isinstance(module, layers.Dense):
-        return [] if module._modules else _kernels_of_dense(module, plan.shapes[step.outputs[0]])
-    if isinstance(module, layers.SeparableConv2D):
-        parts = [module.depthwise, module.pointwise]
-    elif isinstance(module, layers.Conv2D | layers.DepthwiseConv2D):
-        parts = [module]
-    else:
-        return []
-    if not all(map(_is_plain, parts)):
-        return []
-    first, *others = parts
+        return _kernels_of_dense(module, plan.shapes[step.outputs[0]])
+    first, *others = linear_parts(module)
     return [
         convolution(first, module.margins if margins is None else margins),
         *(convolution(part, None) for part in others),
@@ -147,12 +140,6 @@ def _kernels_of_dense(layer: layers.Dense, shape: Shape) -> list[Kernel]:
         return [Product(layer.weight, layer.bias)]
     is_of_channels = len(shape) == 4 and tensor_axis(-1, 4, layer.data_format) == 1
     return [dense(layer)] if is_of_channels else []
-
-
-def _is_plain(part: nn.Module) -> bool:
-    """Whether a convolution is as its layer has made it, not what an adapter has put there."""
-    is_own = isinstance(part, SamePaddedConv2d) and not part._modules
-    return is_own and part.padding_mode == "zeros"
 
 
 def _chain(

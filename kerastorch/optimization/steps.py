@@ -19,8 +19,8 @@ class Steps:
 
     Args:
         model: is changed by `apply`, and its layers by the passes.
-        shared: the modules that several steps call, of this model or of others, by their `id`.
-            They stay as they are.
+        shared: the modules that several steps call or several modules have, of this model or of
+            others, by their `id`. They stay as they are.
     """
 
     def __init__(self, model: Model, shared: Set[int]):
@@ -118,7 +118,14 @@ def parts_in_evaluation(model: Model) -> Iterator[Model]:
 
 
 def shared_modules(model: Model) -> set[int]:
-    """The modules that several steps of a model and of those within it call, by their `id`."""
-    parts = [part for part in model.modules() if isinstance(part, Model)]
-    calls = Counter(id(part._modules[step.key]) for part in parts for step in part._plan.steps)
-    return {module for module, count in calls.items() if count > 1}
+    """The modules that several steps of a model and of those within it call, or several modules
+    have, by their `id`."""
+    parts = list(model.modules())
+    calls = Counter(
+        id(part._modules[step.key])
+        for part in parts
+        if isinstance(part, Model)
+        for step in part._plan.steps
+    )
+    owners = Counter(child for part in parts for child in set(map(id, part._modules.values())))
+    return {module for counts in (calls, owners) for module, count in counts.items() if count > 1}

@@ -81,17 +81,25 @@ def _output_sizes(margins: Margins, shape: torch.Size) -> tuple[int, int]:
     return height, width
 
 
+def values_of(weight: Tensor) -> Tensor:
+    """The values of windows, (36, channels, features), of a weight of `F.conv2d`."""
+    features, channels = weight.shape[:2]
+    values = OF_WINDOW @ weight.double().flatten(2).permute(2, 1, 0).flatten(1)
+    return values.float().view(VALUES, channels, features)
+
+
 class Winograd:
     """Such a convolution, for images of one shape.
 
     Args:
-        weight, bias, margins, shape: see `saves_time`.
+        weight: from `values_of`.
+        bias: that of `F.conv2d`.
+        margins, shape: see `saves_time`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, margins: Margins, shape: torch.Size):
-        features, channels = weight.shape[:2]
-        values = OF_WINDOW @ weight.double().flatten(2).permute(2, 1, 0).flatten(1)
-        self._weight = values.float().view(VALUES, channels, features)
+        _, channels, features = weight.shape
+        self._weight = weight
         self._bias = weight.new_zeros(features) if bias is None else bias
         self._to_values, self._to_tiles = OF_PIXELS.float(), TO_TILE.float()
         self._margins = margins

@@ -1,8 +1,9 @@
 """Engines that run the steps of an optimised model.
 
-Each is a function from the model and a list of example inputs to a function from such lists to the
-list of outputs. `compiler` is PyTorch's, `onnx` has onnxruntime and OpenVINO, `choosing` takes the
-fastest. `"eager"`, the model's own steps, needs none.
+Each is a function from the model and a list of example inputs to what runs it: a function from the
+model and such a list to the list of outputs. That does not hold the model, which holds it.
+`compiler` is PyTorch's, `onnx` has onnxruntime and OpenVINO, `choosing` takes the fastest.
+`"eager"`, the model's own steps, needs none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ...extras import need
 if TYPE_CHECKING:
     from ..optimized import OptimizedModel
 
-Run = Callable[[list[Tensor]], list[Tensor]]
+Run = Callable[["OptimizedModel", list[Tensor]], list[Tensor]]
 Prepare = Callable[["OptimizedModel", list[Tensor]], Run]
 
 BACKENDS = ("eager", "inductor", "onnxruntime", "openvino", "auto")

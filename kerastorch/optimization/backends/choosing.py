@@ -29,12 +29,12 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     Each has some calls to itself at a time, as it will have later: the threads of another that has
     just been called would take part of its time.
     """
-    runs: dict[str, Run] = {"eager": model._run_eagerly}
+    runs: dict[str, Run] = {"eager": type(model)._run_eagerly}
     expected = model._run_eagerly(inputs)
     for name in _others(inputs):
         try:
             run = prepare(name, model, inputs)
-            if _agree(run(inputs), expected, TOLERANCE.get(model.compute_dtype, 1e-5)):
+            if _agree(run(model, inputs), expected, TOLERANCE.get(model.compute_dtype, 1e-5)):
                 runs[name] = run
             else:
                 logger.warning("%s gives other outputs for %s", name, model.name)
@@ -44,8 +44,8 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     for _ in range(ROUNDS):
         for name, run in runs.items():
             time.sleep(REST)
-            run(inputs)
-            times[name] += [_seconds(run, inputs) for _ in range(CALLS - 1)]
+            run(model, inputs)
+            times[name] += [_seconds(run, model, inputs) for _ in range(CALLS - 1)]
     medians = {name: statistics.median(found) for name, found in times.items()}
     fastest = min(medians, key=medians.__getitem__)
     logger.info("%s: %s, of %s", model.name, fastest, medians)
@@ -54,10 +54,10 @@ def prepare_fastest(model: OptimizedModel, inputs: list[Tensor]) -> Run:
     return runs[fastest]
 
 
-def _seconds(run: Run, inputs: list[Tensor]) -> float:
+def _seconds(run: Run, model: OptimizedModel, inputs: list[Tensor]) -> float:
     """What a call takes."""
     start = time.perf_counter()
-    run(inputs)
+    run(model, inputs)
     if inputs[0].is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - start

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def prepare(model: OptimizedModel, inputs: list[Tensor]) -> Run:
-    def run(inputs: list[Tensor]) -> list[Tensor]:
+    def run(model: OptimizedModel, inputs: list[Tensor]) -> list[Tensor]:
         return model._run_steps(inputs)
 
     # PyTorch gives up on code that it has compiled for eight sizes: this is one size's own.
     run.__code__ = run.__code__.replace()
     compiled = torch.compile(run, fullgraph=True, dynamic=False, options={"freezing": True})
-    compiled(inputs)
+    compiled(model, inputs)
     return compiled

@@ -34,7 +34,7 @@ def prepare_onnxruntime(model: OptimizedModel, inputs: list[Tensor]) -> Run:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 
-    def run(inputs: list[Tensor]) -> list[Tensor]:
+    def run(_: OptimizedModel, inputs: list[Tensor]) -> list[Tensor]:
         feed = dict(zip(names, map(_array, inputs), strict=True))
         return _tensors(session.run(None, feed), inputs)
 
@@ -57,7 +57,7 @@ def prepare_openvino(model: OptimizedModel, inputs: list[Tensor]) -> Run:
         compiled = core.compile_model(core.read_model(path), "CPU", settings)
     request, calling = compiled.create_infer_request(), threading.Lock()
 
-    def run(inputs: list[Tensor]) -> list[Tensor]:
+    def run(_: OptimizedModel, inputs: list[Tensor]) -> list[Tensor]:
         with calling:
             results = request.infer(list(map(_array, inputs)), share_inputs=True)
             # Copies, as the next call writes into the same memory.
