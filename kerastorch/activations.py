@@ -49,7 +49,7 @@ def relu(
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
     """`x` if `x > 0`, else `negative_slope * x` (`keras.activations.leaky_relu`)."""
     # TensorFlow holds the slope in float32, whatever the type of x.
-    return F.leaky_relu(x, _float32(negative_slope))
+    return F.leaky_relu(x, float32(negative_slope))
 
 
 def relu6(x: Tensor) -> Tensor:
@@ -132,9 +132,9 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
         return F.gelu(x, approximate="tanh" if approximate else "none")
     # TensorFlow rounds these two constants to float32, whatever the type of x.
     if approximate:
-        cubic = x + _float32(0.044715) * x**3
+        cubic = x + float32(0.044715) * x**3
         return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * cubic))
-    return 0.5 * x * torch.erfc(-x * _float32(math.sqrt(0.5)))
+    return 0.5 * x * torch.erfc(-x * float32(math.sqrt(0.5)))
 
 
 def mish(x: Tensor) -> Tensor:
@@ -319,7 +319,7 @@ def serialize(activation: Callable) -> str | dict:
     }
 
 
-def _float32(value: float) -> float:
+def float32(value: float) -> float:
     """`value` rounded to float32, in arithmetic that torch.compile can trace."""
     mantissa, exponent = math.frexp(value)
     return math.ldexp(round(math.ldexp(mantissa, 24)), exponent - 24)

@@ -1,7 +1,10 @@
 """Symbols and models: names, order, keys, graphs, memory, predict and summary."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -23,6 +26,7 @@ from kerastorch.layers import (
     GlobalAveragePooling2D,
     Rescaling,
 )
+from tests.oracle.client import ROOT
 
 
 def chain(*stack, shape=(4,)):
@@ -398,6 +402,114 @@ def test_a_users_subclass_keeps_its_class():
     for again in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(again(x), expected)
     assert type(chain(Dense(3, name="plain")).plain) is Dense.Linear
+
+
+class GainedDense(Dense):
+    """A user's layer on top of one of ours, with tensors and a child of its own."""
+
+    def __init__(self, units, **options):
+        super().__init__(units, **options)
+        self.gain = torch.nn.Parameter(torch.tensor(3.0))
+        self.register_buffer("shift", torch.tensor(0.5), persistent=False)
+        self.inner = torch.nn.Identity()
+
+    def forward(self, x):
+        return self.inner(super().forward(x)) * self.gain + self.shift
+
+
+def test_a_users_subclass_keeps_its_tensors():
+    layer, x = GainedDense(3), torch.randn(2, 4)
+    given = layer(x)
+    expected = torch.nn.functional.linear(x, layer.weight, layer.bias) * 3 + 0.5
+    assert torch.equal(given, expected)
+    assert list(layer.state_dict()) == ["gain", "weight", "bias"]
+    for again in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(again(x), expected)
+
+
+USERS_MODULE = """
+import torch
+from kerastorch import Input, Model, layers
+
+class Doubled(layers.Dense):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+def save(file):
+    image = Input((4,))
+    model = Model(image, Doubled(3, name="doubled")(image))
+    torch.save((model, model(torch.ones(1, 4))), file)
+
+def check(file):
+    model, expected = torch.load(file, weights_only=False)
+    assert isinstance(model.doubled, Doubled)
+    assert torch.equal(model(torch.ones(1, 4)), expected)
+"""
+
+
+def test_a_users_subclass_keeps_its_class_in_another_process(tmp_path):
+    (tmp_path / "users_module.py").write_text(USERS_MODULE)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    for task in ("save", "check"):
+        code = f"import users_module; users_module.{task}('model.pt')"
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_a_sequential_is_built_once():
+    model = Sequential([Input((4,)), Dense(3)])
+    weight = model.layers[0].weight
+    model.build((None, 4))
+    assert model.layers[0].weight is weight
+    assert model(torch.ones(2, 4)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda model: model.build((None, 3)),
+        lambda model: model.predict(np.ones((2, 3))),
+        lambda model: model(torch.ones(2, 3)),
+    ],
+    ids=["build", "predict", "call"],
+)
+def test_what_a_sequential_builds_has_its_mode(build):
+    model = Sequential([Dense(4), Dropout(0.5)], trainable=False).eval()
+    build(model)
+    assert not any(module.training for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert len(list(model.parameters())) == 2
+
+
+def test_replicas_leave_the_graph_alone():
+    """What `torch.nn.parallel.replicate` does."""
+    model = chain(Dense(3, name="dense"), layers.PReLU(name="prelu"))
+    replica = model._replicate_for_data_parallel()
+    replica._parameters = {}
+    for key, child in model._modules.items():
+        child_replica = child._replicate_for_data_parallel()
+        child_replica._parameters = {}
+        setattr(replica, key, child_replica)
+    assert model.get_layer("prelu").output.node.module is model.prelu
+    assert len(list(Model(model.input, model.prelu.output).parameters())) == 3
+
+
+def test_a_layer_in_anothers_place_has_parameters_at_once():
+    model = chain(Dense(5, name="first"), Dense(3, name="head"))
+    model.head = Dense(7)
+    assert model.head.weight.shape == (7, 5)
+    model.head = Sequential([Dropout(0.2), Dense(2)])
+    assert model.output_shape == (None, 2)
+    assert Dense(4)(model.output).shape == (None, 4)
+    model.first = layers.Normalization()
+    assert model.first.mean.shape == (4,)
+
+
+def test_a_layer_that_does_not_fit_yet_is_built_when_it_does():
+    model = chain(layers.Flatten(name="flat"), Dense(3, name="head"), shape=(4, 4, 2))
+    model.head = Conv2D(3, 2)
+    assert not model.head.built
+    model.flat = Activation("relu")
+    assert model(torch.ones(1, 2, 4, 4)).shape == (1, 3, 3, 3)
 
 
 def test_a_users_layer_is_built_once():

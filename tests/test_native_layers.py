@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import kerastorch
-from kerastorch import Input, Model, layers
+from kerastorch import Input, Model, layers, ops
 from kerastorch.config import data_format_scope
 from kerastorch.engine.layout import from_keras_layout, to_keras_layout
 from tests import builders
@@ -172,6 +173,51 @@ def disturbed(layer, x):
     layer.train()
     assert torch.equal(layer(x, training=False), x)
     return layer(x)
+
+
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.1), nn.PReLU()], ids=["Layer", "torch"])
+@pytest.mark.parametrize("bare", [layers.Dense, partial(layers.Conv2D, kernel_size=1)])
+def test_an_activation_may_be_a_module(bare, activation):
+    plain, layer = bare(3), bare(3, activation=activation)
+    x = torch.randn(2, 3, 4, 5)
+    plain(x), layer(x)
+    layer.load_state_dict(plain.state_dict(), strict=False)
+    for one in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(one(x), activation(plain(x)))
+        own = [key for key, _ in one.named_parameters() if key.startswith("activation")]
+        assert len(own) == len(list(activation.parameters()))
+
+
+def test_sequences_of_channels_first_are_flattened_as_in_keras():
+    x = torch.arange(6.0).reshape(1, 2, 3)
+    assert layers.Flatten(data_format="channels_first")(x).tolist() == [[0, 3, 1, 4, 2, 5]]
+    assert layers.Flatten(data_format="channels_last")(x).tolist() == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_an_empty_batch_keeps_its_sizes():
+    image = torch.zeros(0, 3, 4, 5)
+    assert layers.Flatten()(image).shape == (0, 60)
+    assert layers.Reshape((-1, 2, 3))(image).shape == (0, 3, 10, 2)
+    vector = torch.zeros(0, 4)
+    assert layers.Dot(1)([vector, vector]).shape == (0, 1)
+
+
+def test_groups_of_a_single_value():
+    layer = layers.GroupNormalization(-1, beta_initializer="ones").eval()
+    assert torch.allclose(layer(torch.randn(1, 8, 1, 1)), torch.ones(1, 8, 1, 1))
+
+
+def test_images_of_integers():
+    """Are computed with as Keras casts them, not in their own type."""
+    image = torch.full((1, 3, 2, 2), 250, dtype=torch.uint8)
+    assert torch.allclose(
+        layers.Rescaling([0.5, 0.1, 1 / 250])(image)[0, :, 0, 0], torch.tensor([125.0, 25, 1])
+    )
+    normalization = layers.Normalization(mean=[124.0] * 3, variance=[0.25] * 3)
+    assert torch.equal(normalization(image), torch.full((1, 3, 2, 2), 252.0))
+    grey = ops.RGBToGrayscale()(image)
+    assert grey.dtype == torch.uint8
+    assert grey.flatten().tolist() == [249] * 4  # cut off, as TensorFlow's cast does
 
 
 def test_gaussian_noise_is_added():

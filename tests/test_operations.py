@@ -413,3 +413,13 @@ def test_a_dtype_in_a_config_is_kerass_own():
         layer = Conv2D.from_config({"filters": 3, "kernel_size": 2, "dtype": dtype})
         assert layer.filters == 3
     assert InputLayer.from_config({"shape": (3,), "dtype": "uint8"}).dtype == "uint8"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_constants_take_the_type_of_what_they_meet(dtype):
+    """And its device: on another than the CPU only numbers may be mixed in."""
+    x = Input((4,))
+    model = Model(x, [x % 2.5, ops.Where()(x > 0.5, x, 0.0)]).to(dtype)
+    with torch.device("meta"):
+        values = torch.empty(2, 4, dtype=dtype)
+    assert [(y.dtype, y.device.type) for y in model(values)] == [(dtype, "meta")] * 2

@@ -20,6 +20,9 @@ from .symbol import Calls, Node, contains_symbol, shapes_of
 
 _creation = itertools.count()
 
+# Where `nn.Module` keeps tensors and children.
+_HOLDERS = ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules")
+
 # Arguments of `forward` that only a running model gives.
 _ENGINES_OWN = ("overwrite", "postpone", "margins", "training")
 
@@ -167,10 +170,14 @@ class Layer(nn.Module):
         training = self.training
         self.build(*shapes)
         self.built = True
+        self._pass_on(training)
+
+    def _pass_on(self, training: bool) -> None:
+        """Gives the mode and `trainable` to the parameters and children that have been made."""
         if not training:
             self.eval()
         if not self.trainable:
-            self.trainable = False  # now that there are parameters
+            self.trainable = False
 
     def build(self, *shapes: Shape) -> None:
         """Makes the parameters for inputs of these Keras shapes.
@@ -186,12 +193,15 @@ class Layer(nn.Module):
     def become(self, native: type[Layer], *args, **kwargs) -> None:
         """Turns this layer into its native class, with these arguments of torch's constructor.
 
-        A layer of a user's own subclass stays one: it becomes a native class derived from both.
+        A layer of a user's own subclass stays one: it becomes a native class derived from both, and
+        keeps the parameters, buffers and children that it has.
         """
         hooks = {key: value for key, value in self.__dict__.items() if "_hook" in key}
+        own = {key: self.__dict__[key] for key in _HOLDERS}
         self.__class__ = _native_of(type(self), native)
         native.__init__(self, *args, **kwargs)
         self.__dict__.update(hooks)
+        self.__dict__.update({key: own[key] | self.__dict__[key] for key in _HOLDERS})
 
     def compute_output_shape(self, *shapes: Shape) -> Any:
         """Keras's shape of the output for inputs of these Keras shapes."""
@@ -269,15 +279,27 @@ def _native_of(cls: type[Layer], native_class: type[Layer]) -> type[Layer]:
         return native_class
     key = native_class.__qualname__.rpartition(".")[2]
     if key not in vars(cls):
+
+        def reduce(self: Layer, protocol: int) -> tuple:
+            """For pickle, in whose next process the derived class may not have been made."""
+            _, _, *state = object.__reduce_ex__(self, max(protocol, 2))
+            return _new_native, (cls, native_class), *state
+
         content = {
             "__module__": cls.__module__,
+            "__qualname__": f"{cls.__qualname__}.{key}",
             "__init__": native_class.__init__,
+            "__reduce_ex__": reduce,
             "built": True,
         }
-        derived = type(cls.__name__, (cls, native_class), content)
-        derived.__qualname__ = f"{cls.__qualname__}.{key}"  # where pickle finds it
-        setattr(cls, key, derived)
+        setattr(cls, key, type(cls.__name__, (cls, native_class), content))
     return vars(cls)[key]
+
+
+def _new_native(cls: type[Layer], native_class: type[Layer]) -> Layer:
+    """An empty layer of a subclass's native class."""
+    derived = _native_of(cls, native_class)
+    return derived.__new__(derived)
 
 
 def keras_class(cls: type[Layer]) -> type[Layer]:

@@ -191,16 +191,24 @@ class Functional(Layer):
             self._infer_shapes()
 
     def _infer_shapes(self) -> None:
-        """Brings the shapes of the Symbols up to date; they stay where the layers do not fit."""
+        """Brings the shapes of the Symbols up to date; they stay where the layers do not fit.
+
+        Layers are built, so that optimisers and `to` find the parameters of a new one at once.
+        """
         plan = self._plan
         sizes = list(plan.shapes)
         try:
-            self._fill_shapes(sizes)
+            self._fill_shapes(sizes, build=True)
         except ValueError:  # as between two steps of surgery
             return
         self._plan = plan._replace(shapes=tuple(sizes))
         for symbol, shape in zip(self._symbols, sizes, strict=True):
             symbol.node.shapes[symbol.index] = shape
+
+    def _replicate_for_data_parallel(self) -> Functional:
+        replica = super()._replicate_for_data_parallel()
+        replica._calls = {}  # the graph stays that of the original, whose layers are replicated too
+        return replica
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -400,10 +408,13 @@ class Functional(Layer):
         self._fill_shapes(sizes)
         return unpack_singleton(map_structure(sizes.__getitem__, self._plan.outputs))
 
-    def _fill_shapes(self, sizes: list[Any]) -> None:
+    def _fill_shapes(self, sizes: list[Any], build: bool = False) -> None:
         """Puts the shape of each step's results into their slots."""
         for step in self._plan.steps:
             arguments = [map_structure(sizes.__getitem__, argument) for argument in step.arguments]
+            module = self._modules[step.key]
+            if build and isinstance(module, Layer) and not module.built:
+                module._build_once(flatten_shapes(arguments))
             results = flatten_shapes(self._shape_of_call(step, arguments))
             for slot, shape in zip(step.outputs, results, strict=True):
                 sizes[slot] = shape

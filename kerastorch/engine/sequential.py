@@ -76,12 +76,14 @@ class Sequential(Model):
             self._connect(self._input_layer[0].output)
 
     def build(self, *shapes: Shape) -> None:
+        if self.built:
+            return
         self._input_layer.append(Input(batch_shape=(None, *shapes[0][1:])).node.module)
         self._connect(self._input_layer[0].output)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
         if not self.built:
-            self.build(np.shape(x))
+            self._build_once([np.shape(x)])
         return super().predict(x, batch_size, verbose)
 
     def _connect(self, x: Any) -> None:
@@ -91,6 +93,7 @@ class Sequential(Model):
         self._take_graph(inputs, x)
         self.built = True
         self._stack = []  # the children hold the layers from now on
+        self._pass_on(self.training)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         nn.Module.__setstate__(self, state)

@@ -30,6 +30,14 @@ def activate_own(function: Callable, x: Tensor, data_format: str) -> Tensor:
     return activate(activations.in_place(function), x, data_format)
 
 
+class DefaultActivation:
+    """`linear`, for layers that were given no activation; one that is a module is their child."""
+
+    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Callable:
+        modules = {} if layer is None else layer._modules
+        return modules.get("activation", activations.linear)
+
+
 class Activation(Layer):
     """Applies an activation function (`keras.layers.Activation`). Takes and gives any shape.
 

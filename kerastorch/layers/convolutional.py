@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from ..activations import linear
 from ..engine.layer import Layer, native
 from ..engine.layout import Shape, join_shape, split_shape, transpose_sequence
 from ..initializers import fill_
-from .activation import activate, activate_own
+from .activation import DefaultActivation, activate, activate_own
 from .padding import (
     Margins,
     check_padding,
@@ -117,7 +117,7 @@ class _Convolution(Layer):
 
     built = False
     makes_new_tensor = True
-    activation: Callable = staticmethod(linear)
+    activation = DefaultActivation()
     spatial_axes = 2
     paddings = ("valid", "same")
 

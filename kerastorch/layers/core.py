@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..activations import get as get_activation
-from ..activations import linear
 from ..engine.layer import Layer, native
 from ..engine.layout import Shape, tensor_axis
 from ..initializers import fill_
-from .activation import activate
+from .activation import DefaultActivation, activate
 from .padding import positive
 
 
@@ -40,7 +38,7 @@ class Dense(Layer):
 
     built = False
     makes_new_tensor = True
-    activation: Callable = staticmethod(linear)
+    activation = DefaultActivation()
     kernel_initializer: Any = "glorot_uniform"
     bias_initializer: Any = "zeros"
 

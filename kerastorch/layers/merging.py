@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -210,9 +211,10 @@ class Dot(Layer):
             x, y = F.normalize(x, dim=of_x, eps=1e-7), F.normalize(y, dim=of_y, eps=1e-7)
         x, y = x.movedim(of_x, -1), y.movedim(of_y, 1)
         sizes = (*x.shape[1:-1], *y.shape[2:]) or (1,)
-        x = x.reshape(x.shape[0], -1, x.shape[-1])
-        y = y.reshape(*y.shape[:2], -1)
-        return from_keras_layout(torch.bmm(x, y).reshape(-1, *sizes), self.data_format)
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1])
+        y = y.reshape(*y.shape[:2], math.prod(y.shape[2:]))
+        products = torch.bmm(x, y).reshape(x.shape[0], *sizes)
+        return from_keras_layout(products, self.data_format)
 
 
 class Concatenate(Layer):

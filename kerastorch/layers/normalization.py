@@ -469,7 +469,8 @@ class GroupNorm(GroupNormalization, nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         axis = tensor_axis(self.axis, x.ndim, self.data_format)
-        y = F.group_norm(x.movedim(axis, 1), self.num_groups, self.weight, self.bias, self.eps)
+        # Not `F.group_norm`, which refuses a single value for each channel.
+        y = torch.group_norm(x.movedim(axis, 1), self.num_groups, self.weight, self.bias, self.eps)
         return y.movedim(1, axis)
 
 

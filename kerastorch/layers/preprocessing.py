@@ -48,7 +48,7 @@ class Rescaling(Layer):
             return _as_read_by_tensorflow(value).item()
         shape = [1] * x.ndim
         shape[tensor_axis(axis, x.ndim, self.data_format)] = -1
-        return _as_read_by_tensorflow(value).to(x).view(shape)
+        return _as_read_by_tensorflow(value).to(x.device, _float_type(x)).view(shape)
 
 
 class Normalization(Layer):
@@ -134,10 +134,16 @@ class Normalization(Layer):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = self.mean.to(x.dtype).view(self._broadcast_shape)
+        dtype = _float_type(x)
+        mean = self.mean.to(dtype).view(self._broadcast_shape)
         # Keras keeps the divisor away from zero by its epsilon.
-        deviation = self.variance.to(x.dtype).sqrt().clamp(min=1e-7).view(self._broadcast_shape)
+        deviation = self.variance.to(dtype).sqrt().clamp(min=1e-7).view(self._broadcast_shape)
         return mean + x * deviation if self.invert else (x - mean) / deviation
+
+
+def _float_type(x: Tensor) -> torch.dtype:
+    """What an image is computed with in: its own type, or that of torch for bytes and integers."""
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
 
 
 def check_image(layer: Layer, shape: Shape) -> None:

@@ -318,9 +318,9 @@ class Flatten(Layer):
         return (shape[0], None if None in shape[1:] else math.prod(shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim >= 4:
+        if x.ndim >= 4 or (x.ndim == 3 and self.data_format == "channels_first"):
             x = x.movedim(1, -1)
-        return x.reshape(x.shape[0], -1)
+        return x.flatten(1) if x.ndim > 1 else x[:, None]
 
 
 class Reshape(Layer):
@@ -344,15 +344,19 @@ class Reshape(Layer):
         if None in shape[1:]:
             return (shape[0], *(None if size == -1 else size for size in self.target_shape))
         elements = math.prod(shape[1:])
-        known = math.prod(size for size in self.target_shape if size != -1)
-        target = tuple(elements // known if size == -1 else size for size in self.target_shape)
+        target = self._sizes(elements)
         if math.prod(target) != elements:
             raise ValueError(
                 f"Layer {self.name!r} cannot reshape {shape[1:]} to {self.target_shape}."
             )
         return (shape[0], *target)
 
+    def _sizes(self, elements: int) -> list[int]:
+        known = math.prod([size for size in self.target_shape if size != -1])
+        return [elements // known if size == -1 else size for size in self.target_shape]
+
     def forward(self, x: Tensor) -> Tensor:
         x = to_keras_layout(x, self.data_format)
-        x = x.reshape(x.shape[0], *self.target_shape)
+        sizes = self._sizes(math.prod(x.shape[1:]))  # an empty batch would leave -1 open
+        x = x.reshape(x.shape[0], *sizes)
         return from_keras_layout(x, self.data_format)

@@ -54,7 +54,7 @@ class _RoundingNumbers(_Broadcasting):
     """Of two operands, for a function before which TensorFlow takes numbers as float32."""
 
     def compute(self, x1: Any, x2: Any) -> Tensor:
-        x1, x2 = (torch.tensor(x).float() if isinstance(x, float) else x for x in (x1, x2))
+        x1, x2 = (activations.float32(x) if isinstance(x, float) else x for x in (x1, x2))
         return self.function(*_as_tensors(*self._aligned(x1, x2)))
 
 

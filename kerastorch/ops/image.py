@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..engine.layout import Shape, join_shape, split_shape
@@ -99,8 +100,9 @@ class RGBToGrayscale(_OfImages):
     def compute(self, images: Tensor) -> Tensor:
         if images.shape[1] == 1:
             return images.clone()
-        weights = images.new_tensor([0.2989, 0.5870, 0.1140])
-        return (images * weights[:, None, None]).sum(1, keepdim=True)
+        dtype = images.dtype if images.is_floating_point() else torch.get_default_dtype()
+        weights = torch.tensor([0.2989, 0.5870, 0.1140], dtype=dtype, device=images.device)
+        return (images * weights[:, None, None]).sum(1, keepdim=True).to(images.dtype)
 
 
 class _OfBlocks(_OfImages):
