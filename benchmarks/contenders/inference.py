@@ -19,14 +19,16 @@ def kerastorch_eager(model: str, batch: int, size: int) -> Call:
 
 
 def kerastorch_optimized(
-    model: str, batch: int, size: int, backend: str, dtype: str = "float32"
+    model: str, batch: int, size: int, backend: str, dtype: str = "float32", winograd: bool = True
 ) -> Call:
     import torch
 
     import kerastorch
 
     made = kerastorch.create_model(model)
-    made = kerastorch.optimize(made, dtype=getattr(torch, dtype), backend=backend)
+    made = kerastorch.optimize(
+        made, dtype=getattr(torch, dtype), backend=backend, winograd=winograd
+    )
     return _of_torch(made, batch, size)
 
 
@@ -122,6 +124,7 @@ CONTENDERS: dict[str, Contender] = {
     "torchvision": torchvision,
     "eager": kerastorch_eager,
     "optimized": partial(kerastorch_optimized, backend="eager"),
+    "no-winograd": partial(kerastorch_optimized, backend="eager", winograd=False),
     "inductor": partial(kerastorch_optimized, backend="inductor"),
     "onnxruntime": partial(kerastorch_optimized, backend="onnxruntime"),
     "openvino": partial(kerastorch_optimized, backend="openvino"),
@@ -133,6 +136,6 @@ CONTENDERS: dict[str, Contender] = {
     "multiplication": multiplication,
 }
 
-OURS = ("eager", "optimized", "inductor", "onnxruntime", "openvino", "auto")
+OURS = ("eager", "optimized", "no-winograd", "inductor", "onnxruntime", "openvino", "auto")
 OURS += tuple(name for name in CONTENDERS if name.endswith("-bf16"))
 """The contenders that are kerastorch's."""
