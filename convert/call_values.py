@@ -25,8 +25,8 @@ def encode(value: Any) -> Any:
     return value
 
 
-def decode(value: Any, tensor_of: Callable[[dict], Any]) -> Any:
-    """The arguments, with `tensor_of` applied to what stands for tensors.
+def decode(value: Any, tensor_of: Callable[[dict], Any] | None = None) -> Any:
+    """The arguments, with `tensor_of` applied to what stands for tensors, if there may be any.
 
     Raises:
         ValueError: there is an object of another kind, code among them.
@@ -39,7 +39,7 @@ def decode(value: Any, tensor_of: Callable[[dict], Any]) -> Any:
         return {key: decode(item, tensor_of) for key, item in value.items()}
     config = value.get("config", {})
     match value["class_name"]:
-        case "__keras_tensor__":
+        case "__keras_tensor__" if tensor_of is not None:
             return tensor_of(value)
         case "__slice__":
             return slice(config.get("start"), config.get("stop"), config.get("step"))
@@ -49,7 +49,7 @@ def decode(value: Any, tensor_of: Callable[[dict], Any]) -> Any:
             return np.array(config["value"], config["dtype"])
         case "__numpy__" | "__tensor__" if config["dtype"] == "bfloat16":
             return np.array(config["value"], "float32")
-    raise ValueError(f"A layer is called with {str(value)!r:.80}, which is not supported.")
+    raise ValueError(f"A layer is given {str(value)!r:.80}, which is not supported.")
 
 
 def is_keras_tensor(value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from kerastorch import initializers, layers
 from kerastorch.config import data_format_scope, image_data_format
 from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential, Symbol
+from kerastorch.engine.budget import at_most, spend
 from kerastorch.engine.layer import constructor_parameters, keras_class
 from kerastorch.engine.structure import flatten, map_structure
 from kerastorch.engine.symbol import contains_symbol
@@ -171,6 +172,8 @@ def _keras_tensor(shape: tuple, place: list) -> dict[str, Any]:
 
 # Reading
 
+_MOST_VALUES = 200_000  # in the graphs of a file's models
+
 # Wrong types and values, sizes beyond torch's, and lists nested too deeply among them.
 _WRONG_IN_A_CONFIG = (
     LookupError,
@@ -196,7 +199,8 @@ def model_from_config(saved: dict[str, Any]) -> Model:
         unsupported = list(_unsupported(saved))
         if unsupported:
             raise UnsupportedLayersError(unsupported, registrable=list(_registrable(saved)))
-        with data_format_scope(saved.get("data_format") or _data_format(saved)):
+        data_format = saved.get("data_format") or _data_format(saved)
+        with data_format_scope(data_format), at_most(_MOST_VALUES):
             return _layer_from_config(saved)
     except KerasFileError:
         raise
@@ -217,7 +221,9 @@ def functional_from_config(config: dict[str, Any]) -> Model:
     }
     for data, call in _in_order(config["layers"]):
         name = data["name"]
-        given[name].append(flatten(_call(made[name], call, given)))
+        results = flatten(_call(made[name], call, given))
+        spend(len(results))
+        given[name].append(results)
 
     def symbol_of(place: list) -> Symbol:
         name, number, index = place
@@ -378,10 +384,22 @@ def _arguments(data: dict[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{data['class_name']}({key}={value!r:.80})")
         if bool in (allowed or ()):
             arguments[key] = bool(value)
+    activation = arguments.get("activation")
+    if is_layer(activation):
+        arguments["activation"] = _layer_from_config(in_keras_3(activation))
     axis = arguments.get("axis")
     if data["class_name"] == "BatchNormalization" and isinstance(axis, list | tuple):
         (arguments["axis"],) = axis
     return arguments
+
+
+# What may be another layer's activation: those without weights that keep the shape.
+_ACTIVATION_LAYERS = ("Activation", "ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU")
+
+
+def is_layer(activation: Any) -> bool:
+    """Whether an activation in a config is a layer's description, not a function's."""
+    return isinstance(activation, dict) and isinstance(activation.get("config"), dict)
 
 
 def _is_strange_initializer(argument: str, value: Any) -> bool:
@@ -420,6 +438,16 @@ def _unsupported(data: dict[str, Any]) -> Iterator[str]:
     for key, value in config.items():
         if key not in known and key != "dtype" and value not in NEUTRAL_ARGUMENTS.get(key, ()):
             yield f"{name}({key}={value!r})"
+    yield from _unsupported_activation(name, config.get("activation"))
+
+
+def _unsupported_activation(name: str, activation: Any) -> Iterator[str]:
+    if not is_layer(activation):
+        return
+    if activation["class_name"] in _ACTIVATION_LAYERS:
+        yield from _unsupported(in_keras_3(activation))
+    else:
+        yield f"{name}(activation={_whole_name(activation)})"
 
 
 def _whole_name(data: dict[str, Any]) -> str:

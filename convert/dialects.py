@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from .call_values import map_places
@@ -90,7 +91,7 @@ def _take_input_shape(layer: Data) -> list | None:
 def _functional(config: Data) -> Data:
     layers = [in_keras_3(layer) for layer in config["layers"]]
     classes = {layer["name"]: layer["class_name"] for layer in layers}
-    is_old = any(isinstance(call, list) for layer in layers for call in layer["inbound_nodes"])
+    is_old = any("kwargs" not in call for layer in layers for call in layer["inbound_nodes"])
     if not is_old:
         return {**config, "layers": [_without_default_mode(layer) for layer in layers]}
     for layer in layers:
@@ -136,11 +137,24 @@ def _without_default_mode(layer: Data) -> Data:
     return {**layer, "inbound_nodes": calls}
 
 
-def _call(entries: list, classes: dict[str, str]) -> Data:
-    """A call in Keras 2 is a list of [layer, number of its call, index of its output, kwargs]."""
-    tensors = [_argument(entry, classes) for entry in entries]
-    kwargs = entries[0][3] if len(entries[0]) > 3 else {}
-    return {"args": tensors if len(tensors) == 1 else [tensors], "kwargs": kwargs}
+def _call(entries: list | Data, classes: dict[str, str]) -> Data:
+    """A call in Keras 2 is of entries [layer, number of its call, index of its output, kwargs].
+
+    Those of several tensors stand in a list or a dictionary.
+    """
+    tensors = _argument(entries, classes)
+    is_one = isinstance(tensors, list) and len(tensors) == 1
+    first, *_ = _entries_within(entries)
+    kwargs = first[3] if len(first) > 3 else {}
+    return {"args": tensors if is_one else [tensors], "kwargs": kwargs}
+
+
+def _entries_within(value: Any) -> Iterator[list]:
+    if _is_entry(value):
+        yield value
+        return
+    for item in value.values() if isinstance(value, dict) else value:
+        yield from _entries_within(item)
 
 
 # Layers that hold a function of TensorFlow.
@@ -174,7 +188,9 @@ def _function_call(call: list, classes: dict[str, str]) -> tuple[Any, Data]:
 
 
 def _argument(entry: Any, classes: dict[str, str]) -> Any:
-    """A tensor, a constant, or a list of them."""
+    """A tensor, a constant, or a list or dictionary of them."""
+    if isinstance(entry, dict):
+        return {key: _argument(item, classes) for key, item in entry.items()}
     if not _is_entry(entry):
         return [_argument(item, classes) for item in entry]
     if entry[0] == "_CONSTANT_VALUE":

@@ -162,26 +162,49 @@ def _config(text: str) -> dict[str, Any]:
 
 
 _DEPENDENCIES = "_layer_checkpoint_dependencies"  # what early files of Keras 3's format say
+_OF_TRAINING = ("optimizer", "metrics")  # what a model that was compiled has beside its layers
 
 
 def _layers_by_path(contents: Contents) -> list[StoredLayer]:
     """Keras 3: each layer's arrays lie in a group `vars` under its path, named 0, 1, ..."""
     found: dict[str, list[str]] = {}
+    places = {_as_today(group) for group in contents.groups}
     for name in contents.arrays:
         group, _, number = name.rpartition("/")
-        path = group.removesuffix("/vars")
+        path = _as_today(group).removesuffix("/vars")
         # The states of random generators are not the model's.
         is_state = path.rpartition("/")[2].startswith("seed_generator")
-        if path != group and number.isdecimal() and not is_state:
+        is_state |= _is_of_training(path, places)
+        if group.endswith("/vars") and number.isdecimal() and not is_state:
             found.setdefault(group, []).append(number)
     return [
         StoredLayer(
-            group.removesuffix("/vars").replace(_DEPENDENCIES, "layers"),
-            tuple(_stored(contents, f"{group}/{number}") for number in sorted(numbers, key=int)),
+            _as_today(group).removesuffix("/vars"),
+            tuple(_stored(contents, f"{group}/{number}") for number in _in_order(numbers)),
             contents.groups[group].get("name"),
         )
         for group, numbers in sorted(found.items())
     ]
+
+
+def _as_today(path: str) -> str:
+    return path.replace(_DEPENDENCIES, "layers")
+
+
+def _in_order(numbers: list[str]) -> list[str]:
+    """By value; Python makes no numbers of thousands of digits."""
+    return sorted(numbers, key=lambda number: (len(number), number))
+
+
+def _is_of_training(path: str, places: set[str]) -> bool:
+    """Whether a path leads to what a model within was trained with.
+
+    That stands beside the model's `layers`, among which one may have such a name.
+    """
+    around, _, place = f"/{path}".rpartition("/layers/")
+    name, _, rest = place.partition("/")
+    is_in_a_model = f"{around}/layers/{name}/layers"[1:] in places
+    return is_in_a_model and rest.partition("/")[0] in _OF_TRAINING
 
 
 def _layers_by_name(contents: Contents, group: str) -> list[StoredLayer]:

@@ -16,10 +16,10 @@ from kerastorch.engine.layer import stored_tensors
 
 from .atomic import replacing
 from .call_values import encode
-from .config import layer_config, to_json
+from .config import is_layer, layer_config, to_json
 from .hdf5_writing import Array, Group, write_hdf5
 from .keras_terms import in_keras_terms
-from .matching import keras_layers, layers_by_path, leaves_by_place, places_by_path, tensor_of
+from .matching import in_legacy_order, keras_layers, layers_by_path, places_by_path, tensor_of
 from .rules import Rule, rules_for
 from .safetensors_files import save_safetensors
 
@@ -155,19 +155,11 @@ def _legacy_groups(model: Model, root: str, once: bool) -> dict[str, Group]:
 
 def _legacy_arrays(layer: Layer, once: bool) -> Iterator[tuple[str, Array]]:
     """A layer's arrays by their paths in its group: those that are trained first."""
-    parts = leaves_by_place(layer, once) if isinstance(layer, Model) else {layer.name: layer}
-    found = [(place, part, rule) for place, part in parts.items() for rule in rules_for(part)]
-    if layer.trainable or isinstance(layer, Sequential):  # whose own mode Keras does not restore
-        found.sort(key=lambda entry: not _is_trained(*entry[1:]))
-    for place, part, rule in found:
+    for place, part, rule in in_legacy_order(layer, once):
         array = _array(part, rule)
         # These files know no bfloat16, and float32 holds the same numbers.
         dtype = torch.float32 if array.dtype == torch.bfloat16 else array.dtype
         yield f"{place}/{rule.name}", Array(array, dtype)
-
-
-def _is_trained(layer: Layer, rule: Rule) -> bool:
-    return layer.trainable and isinstance(tensor_of(layer, rule.key), nn.Parameter)
 
 
 def _in_legacy_dialect(data: Data) -> Data:
@@ -229,7 +221,16 @@ def _add_types(config: Data, model: Model, default: torch.dtype) -> None:
             if "float" in layer.dtype:
                 data["config"]["dtype"] = _name(default)
         elif not isinstance(layer, Operation):
-            data["config"]["dtype"] = _name(_type_of(layer) or default)
+            data["config"] = _with_type(data["config"], _name(_type_of(layer) or default))
+
+
+def _with_type(config: Data, dtype: str) -> Data:
+    """A layer's config with its type, also in that of an activation that is a layer."""
+    activation = config.get("activation")
+    if is_layer(activation):
+        typed = _with_type(activation["config"], dtype)
+        config = {**config, "activation": {**activation, "config": typed}}
+    return {**config, "dtype": dtype}
 
 
 def _type_of(module: nn.Module) -> torch.dtype | None:

@@ -218,6 +218,8 @@ def _place(model: Model, weights: Weights) -> None:
     for key, tensor in weights.items():
         path, _, name = key.rpartition(".")
         current = getattr(modules[path], name)
+        if tensor.is_floating_point() != current.is_floating_point():
+            tensor = tensor.to(current.dtype)  # as Keras does
         if isinstance(current, nn.Parameter):
             tensor = nn.Parameter(tensor, current.requires_grad)
         setattr(modules[path], name, tensor)

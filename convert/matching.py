@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kerastorch.applications.registry import older_network
-from kerastorch.engine import Layer, Model
+from kerastorch.engine import Layer, Model, Sequential
 
 from .errors import KerasFileError, mismatch
 from .keras_1 import arrays_in_keras_2
@@ -264,6 +264,8 @@ def _open_nested(matched_by: str, pairs: list[tuple[Layer, StoredLayer]]) -> Pai
             opened.pairs.append((layer, stored))
             continue
         nested = _match_nested(layer, stored)
+        if nested.matched_by == "order":
+            opened = opened._replace(matched_by="order")
         opened.pairs.extend(nested.pairs)
         opened.missing.extend(f"{layer.name}/{name}" for name in nested.missing)
         opened.unexpected.extend(f"{stored.name}/{name}" for name in nested.unexpected)
@@ -271,28 +273,68 @@ def _open_nested(matched_by: str, pairs: list[tuple[Layer, StoredLayer]]) -> Pai
 
 
 def _match_nested(model: Model, stored: StoredLayer) -> Pairing:
-    """A nested model's arrays lie in one group, trainable ones first, named `layer/variable`.
+    """By name if the names agree entirely, else in Keras's order where there are as many layers."""
+    layers, parts = leaves_by_place(model), _parts_of(stored)
+    named = _parts_by_place(stored, layers, parts)
+    if named.keys() != layers.keys() and len(parts) == len(layers):
+        ordered = dict.fromkeys(layer for _, layer, _ in in_legacy_order(model))
+        return Pairing("order", list(zip(ordered, parts.values(), strict=True)), [], [])
+    return Pairing(
+        "name",
+        [(layer, named[place]) for place, layer in layers.items() if place in named],
+        [place for place in layers if place not in named],
+        [place for place in named if place not in layers],
+    )
 
-    Where Keras made the layer in a Sequential, the names of the models around it come first.
+
+def _parts_of(stored: StoredLayer) -> dict[str, StoredLayer]:
+    """The layers of a stored model, under what their arrays' names say, in Keras's order.
+
+    A nested model's arrays lie in one group, trainable ones first, named `layer/variable`. Where
+    Keras made the layer in a Sequential, the names of the models around it come first.
     """
-    layers = leaves_by_place(model)
+    arrays: dict[str, list[StoredArray]] = {}
+    for array in stored.arrays:
+        place = array.name.split(f"{stored.name}/", 1)[1].rpartition("/")[0]
+        arrays.setdefault(place, []).append(array)
+    return _named_parts(stored, arrays)
+
+
+def _named_parts(
+    stored: StoredLayer, arrays: dict[str, list[StoredArray]]
+) -> dict[str, StoredLayer]:
+    return {
+        place: StoredLayer(f"{stored.name}/{place}", tuple(some)) for place, some in arrays.items()
+    }
+
+
+def _parts_by_place(
+    stored: StoredLayer, layers: dict[str, Layer], parts: dict[str, StoredLayer]
+) -> dict[str, StoredLayer]:
+    """The layers of a stored model, under the places of those of a model that have their names."""
     places: dict[str, list[str]] = {}
     for place, layer in layers.items():
         places.setdefault(layer.name, []).append(place)
     arrays: dict[str, list[StoredArray]] = {}
-    for array in stored.arrays:
-        place = array.name.split(f"{stored.name}/", 1)[1].rpartition("/")[0]
-        arrays.setdefault(_place_of_layer(place, places), []).append(array)
-    return Pairing(
-        "name",
-        [
-            (layer, StoredLayer(f"{stored.name}/{place}", tuple(arrays[place])))
-            for place, layer in layers.items()
-            if place in arrays
-        ],
-        [place for place in layers if place not in arrays],
-        [place for place in arrays if place not in layers],
-    )
+    for name, part in parts.items():
+        arrays.setdefault(_place_of_layer(name, places), []).extend(part.arrays)
+    return _named_parts(stored, arrays)
+
+
+def in_legacy_order(layer: Layer, once: bool = True) -> list[tuple[str, Layer, Rule]]:
+    """Each array of a layer, or of those within a model, with its layer and that layer's place.
+
+    As in legacy files, those that are trained come first. `once` is that of `leaves_by_place`.
+    """
+    parts = leaves_by_place(layer, once) if isinstance(layer, Model) else {layer.name: layer}
+    found = [(place, part, rule) for place, part in parts.items() for rule in rules_for(part)]
+    if layer.trainable or isinstance(layer, Sequential):  # whose own mode Keras does not restore
+        found.sort(key=lambda entry: not _is_trained(*entry[1:]))
+    return found
+
+
+def _is_trained(layer: Layer, rule: Rule) -> bool:
+    return layer.trainable and isinstance(tensor_of(layer, rule.key), nn.Parameter)
 
 
 def leaves_by_place(model: Model, once: bool = True) -> dict[str, Layer]:

@@ -16,15 +16,15 @@ def register_block():
             super().__init__(**kwargs)
             self.first = layers.BatchNormalization()
             self.dense = layers.Dense(3)
-            self.second = layers.BatchNormalization()
+            self.optimizer = layers.BatchNormalization()
 
         def build(self, shape):
             self.gain = nn.Parameter(torch.zeros(shape[-1]))
-            for layer in (self.first, self.dense, self.second):
+            for layer in (self.first, self.dense, self.optimizer):
                 layer(Input(shape[1:]))
 
         def forward(self, x):
-            return self.second(self.dense(self.first(x * self.gain[:, None, None])))
+            return self.optimizer(self.dense(self.first(x * self.gain[:, None, None])))
 
         def get_config(self):
             return {"name": self.name, "trainable": self.trainable}

@@ -15,8 +15,10 @@ import pytest
 import torch
 
 import kerastorch
+from kerastorch import layers
 from kerastorch.applications import get_record
 from kerastorch.config import data_format_scope, image_data_format, set_image_data_format
+from kerastorch.embedding import embedder
 from tests import builders, parity
 from tests.oracle.client import ROOT
 
@@ -144,6 +146,29 @@ def test_rescaling_by_channel(oracle):
 def test_refused_as_in_keras(name):
     with data_format_scope("channels_first"), pytest.raises(ValueError, match="channels_last"):
         builders.application(kerastorch, name)
+
+
+def test_what_is_cut_from_a_model_has_its_data_format(tmp_path):
+    with data_format_scope("channels_first"):
+        image = layers.Input((3, 9, 8))
+        x = layers.Conv2D(4, 3, name="maps")(layers.Rescaling(2.0, name="scaled")(image))
+        x = layers.Dense(5, name="head")(layers.GlobalAveragePooling2D(name="pool")(x))
+        kerastorch.Model(image, x).save(tmp_path / "first.keras")
+    model = kerastorch.load_model(tmp_path / "first.keras")
+    images = np.random.default_rng(0).uniform(0, 1, (2, 3, 9, 8))
+    maps = kerastorch.Model(model.input, model.maps.output)
+    assert maps.predict(images).shape == (2, 4, 7, 6)
+    later = kerastorch.Model(model.scaled.output, model.maps.output)  # with an input of its own
+    again = kerastorch.Model(later.input, later.output)
+    np.testing.assert_array_equal(again.predict(2 * images), maps.predict(images))
+    vectors = embedder(model, "maps").predict(images)
+    np.testing.assert_allclose(vectors, maps.predict(images).mean((2, 3)), rtol=1e-12)
+
+    model.reset_classifier(7, pooling="max")
+    assert model.pool.data_format == "channels_first"
+    assert model.predict(images).shape == (2, 7)
+    maps.reset_classifier(6)
+    assert maps.predict(images).shape == (2, 6)
 
 
 def test_the_chosen_format_holds_in_all_threads():

@@ -161,6 +161,16 @@ def test_a_shared_layer_is_one_child():
     assert model.count_params() == 15
 
 
+def test_models_within_take_their_inputs_by_name():
+    """Whatever the order of the names."""
+    wide, narrow = Input((5,), name="b"), Input((2,), name="a")
+    within = Model([wide, narrow], layers.Concatenate()([Dense(3)(wide), narrow]), name="within")
+    x, y = Input((2,)), Input((5,))
+    model = Model([x, y], within({"a": x, "b": y}))
+    x, y = torch.randn(4, 2), torch.randn(4, 5)
+    assert torch.equal(model([x, y]), within([y, x]))
+
+
 def test_lists_and_dicts_go_in_and_out():
     a, b = Input((4,), name="a"), Input((4,), name="b")
     total, both = Add()([a, b]), Concatenate()([a, b])

@@ -34,6 +34,9 @@ MODELS = {
     "named ends": ("named_ends", {}),
     "ConvNeXt": ("convnext", {}),
     "EfficientNet": ("tuned_efficientnet", {}),
+    "trained within": ("trained_within", {}),
+    "called by names": ("called_by_names", {}),
+    "activated by layers": ("activated_by_layers", {}),
 }
 # Keras cannot write an optimizer's state into an `.h5` where layers were once called the same, and
 # wants losses by name where outputs are.
@@ -185,3 +188,28 @@ def test_augmentation_in_front(oracles, tmp_path, writer, nested, file):
     model = kerastorch.load_model(tmp_path / file)
     ours = model.predict(image.astype(np.float64))
     assert parity.relative_error(ours, expected) <= parity.TOLERANCE
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_mismatch": True}, {"by_name": True}])
+@pytest.mark.parametrize("writer", FORMATS)
+def test_layers_within_that_were_numbered_on(oracles, tmp_path, writer, options):
+    """In another session: there `dense_1` is the second layer, in the file it is the first."""
+    oracle, path = oracles(writer), tmp_path / "weights_only.h5"
+    oracle.ask("build", builder="within", arguments={"names": ["dense_1", "dense_2"]})
+    oracle.ask("save", path=str(path), weights_only=True)
+    model = builders.within(kerastorch, ["dense", "dense_1"])
+    report = model.load_weights(path, **options)
+    assert report.is_complete
+    assert report.matched_by == "order"
+    inputs = parity.random_arrays(model.inputs, batch=2)
+    error = parity.relative_error(model.predict(inputs[0]), oracle.ask("predict", inputs=inputs))
+    assert error <= parity.TOLERANCE
+
+
+@pytest.mark.parametrize("file", ["whole.keras", "whole.h5"])
+@pytest.mark.parametrize("writer", FORMATS)
+def test_activations_with_weights_are_named(oracles, tmp_path, writer, file):
+    oracles(writer).ask("build", builder="learned_activation", arguments={})
+    oracles(writer).ask("save", path=str(tmp_path / file))
+    with pytest.raises(UnsupportedLayersError, match=r"Dense\(activation=PReLU\)"):
+        kerastorch.load_model(tmp_path / file)

@@ -314,6 +314,13 @@ def huge_hdf5_inside(path, members):
     write_archive(path, members | {"model.weights.h5": weights.getvalue()})
 
 
+def number_of_many_digits(path, members):
+    weights = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        file["layers/dense/vars/" + "1" * 5000] = [0.0]
+    write_archive(path, members | {"model.weights.h5": weights.getvalue()})
+
+
 # Configs
 
 
@@ -360,6 +367,51 @@ def looping_graph(saved):
     layers[1]["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] = layers[2]["name"]
     layers[2]["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] = layers[1]["name"]
     return saved
+
+
+def input_entry(name, shape):
+    config = {"name": name, "batch_shape": shape}
+    return {"class_name": "InputLayer", "name": name, "config": config, "inbound_nodes": []}
+
+
+def entry(class_name, name, config, sources, **entries):
+    """A layer that is called once on each of its sources: [layer, call, output]."""
+    tensors = [
+        {"class_name": "__keras_tensor__", "config": {"keras_history": source}}
+        for source in sources
+    ]
+    return {
+        "class_name": class_name,
+        "name": name,
+        "config": {"name": name, **config},
+        "inbound_nodes": [{"args": [tensor], "kwargs": {}} for tensor in tensors],
+        **entries,
+    }
+
+
+def many_parts(saved):
+    """Of a value that the model does not use otherwise."""
+    split = {"indices_or_sections": 100_000, "axis": 1}
+    saved["config"]["layers"] += [
+        input_entry("wide", [None, 100_000]),
+        *(
+            entry("Split", f"split{n}", split, [["wide", 0, 0]], module="keras.src.ops.numpy")
+            for n in range(200)
+        ),
+    ]
+    return saved
+
+
+def doubled_models(saved):
+    """Models in one another, each called twice by the next: 2**50 layers would run."""
+    layers = [input_entry("x", [None, 4]), entry("ReLU", "inner", {}, [["x", 0, 0]])]
+    end = ["inner", 0, 0]
+    for _ in range(50):
+        config = {"layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [end]}
+        inner = entry("Functional", "inner", config, [["x", 0, 0], ["inner", 0, 0]])
+        layers = [input_entry("x", [None, 4]), inner]
+        end = ["inner", 2, 0]
+    return {"class_name": "Functional", "config": inner["config"]}
 
 
 def another_layer(saved):
@@ -431,6 +483,7 @@ HOSTILE = {
     "encrypted member": (changed_archive(encrypted_member), "broken"),
     "member that is shorter than it says": (changed_archive(lying_size), "broken"),
     "wrong checksum": (changed_archive(wrong_checksum), "broken"),
+    "number of many digits": (changed_archive(number_of_many_digits), "shapes differ"),
     "huge HDF5 in an archive": (changed_archive(huge_hdf5_inside), "expand"),
     "Lambda in .keras": (config_of_archive(with_layer("Lambda", {"function": FUNCTION})), "Lambda"),
     "class to be imported": (
@@ -465,6 +518,8 @@ HOSTILE = {
     "filters beyond 64 bits": (config_of_archive(with_argument("filters", 2**70, 1)), ""),
     "20,000 layers": (config_of_archive(repeated_layers), ""),
     "graph with a loop": (config_of_archive(looping_graph), "loop"),
+    "200 times 100,000 parts": (config_of_archive(many_parts), "too many values"),
+    "models called twice": (config_of_archive(doubled_models), "too many values"),
     "weights that are not wanted": (config_of_archive(another_layer), "shapes differ"),
     "HDF5 that is cut": (cut("whole.h5", 3000), "broken"),
     "archive that is cut": (cut("whole.keras", 3000), ""),
@@ -499,6 +554,30 @@ def test_hostile_files_are_refused(opener, originals, usual_memory, tmp_path, na
         assert megabytes + memory_of_parser(path) - usual_memory < MEGABYTES
     assert not list(ROOT.glob("canary*"))
     assert not Path("/tmp/canary").exists()
+
+
+def wide_normalization(saved):
+    """One number for each of many positions, as an input and an output more."""
+    config, statistics = saved["config"], {"axis": [-1], "mean": 0.5, "variance": 2.0}
+    config["layers"] += [
+        input_entry("wide", [None, 10**9]),
+        entry("Normalization", "normalization", statistics, [["wide", 0, 0]]),
+    ]
+    for ends, name in (("input_layers", "wide"), ("output_layers", "normalization")):
+        places = config[ends]
+        places = [places] if isinstance(places[0], str) else places
+        config[ends] = [*places, [name, 0, 0]]
+    return saved
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux tells it")
+def test_what_is_given_once_is_kept_once(opener, originals, tmp_path):
+    path = tmp_path / "wide.keras"
+    config_of_archive(wide_normalization)(path, originals)
+    kind, message, seconds, megabytes = opener.open(path)
+    assert kind == "opened", message
+    assert seconds < SECONDS
+    assert megabytes < MEGABYTES
 
 
 def test_the_originals_open(opener, originals):

@@ -25,6 +25,7 @@ SMALL_MODELS = {
     "normalisations": ("normalisations", {}),
     "sequences": ("sequences", {}),
     "transposed convolutions": ("transposed_convolutions", {}),
+    "rescaled by arrays": ("rescaled_by_arrays", {}),
     "normalisations within samples": ("sample_normalisations", {}),
     "aliases": ("aliases", {}),
     "nested": ("nested", {}),

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import kerastorch
 from tests import builders, parity
@@ -74,3 +75,22 @@ def test_layers_named_like_what_is_not_the_models(oracle, tmp_path, file):
     oracle.ask("save", path=str(tmp_path / file), weights_only="whole" not in file)
     report = builders.with_head(kerastorch, **arguments).load_weights(tmp_path / file)
     assert report.loaded == list(names)
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+@pytest.mark.parametrize("open_file", [parity.by_load_model, parity.by_load_weights])
+def test_whole_numbers_take_the_type_of_weights(oracle, tmp_path, open_file, kind):
+    """As in Keras."""
+    path, arguments = tmp_path / "whole.h5", {"classes": 3, "names": "abcd"}
+    oracle.ask("build", builder="with_head", arguments=arguments)
+    oracle.ask("save", path=str(path))
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/d"]
+        (name,) = (name for name in group.attrs["weight_names"] if "bias" in str(name))
+        del group[name]
+        group[name] = np.array([0, 1, 1], kind)
+    model = open_file(lambda: builders.with_head(kerastorch, **arguments), path)
+    bias = model.get_layer("d").bias
+    assert bias.tolist() == [0, 1, 1]
+    assert bias.requires_grad
+    assert bias.dtype == torch.float64

@@ -79,6 +79,16 @@ def test_names_in_files_by_path(oracle, tmp_path):
             assert torch.equal(ours, theirs)
 
 
+def test_optimizers_of_models_within_are_no_layers(oracle, tmp_path):
+    """Though files tell their names too, which are the same."""
+    oracle.ask("build", builder="trained_within", arguments={})
+    oracle.ask("save", path=str(tmp_path / "old.weights.h5"))
+    model = builders.trained_within(kerastorch)
+    report = model.load_weights(tmp_path / "old.weights.h5", by_name=True)
+    assert report.is_complete
+    assert report.loaded == ["optimizer", "metrics"]
+
+
 @pytest.mark.parametrize("file", ["old.h5", "old.weights.h5"])
 def test_the_report_of_a_complete_load(oracle, tmp_path, file):
     write_old(oracle, tmp_path / file)

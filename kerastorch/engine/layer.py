@@ -327,6 +327,10 @@ def is_batch_count(key: str) -> bool:
 def serialize_argument(argument: str, value: Any) -> Any:
     """The value of a constructor's argument as Keras writes it into a config."""
     if argument == "activation":
+        if isinstance(value, Layer) and not stored_tensors(value):
+            from ..convert.config import layer_config
+
+            return layer_config(value)
         return activations.serialize(value)
     if argument.endswith("_initializer"):
         return initializers.serialize(value)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..config import data_format_scope
+from .budget import spend
 from .foreign import adapted_layer, output_shapes
 from .input import Input, InputLayer
 from .layer import Layer, flatten_shapes
@@ -76,7 +78,7 @@ class Functional(Layer):
     def __init__(
         self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool | None = None
     ):
-        super().__init__(name=name)
+        super().__init__(name=name, data_format=_data_format_of(inputs))
         self._take_graph(inputs, outputs)
         if trainable is not None:
             self.trainable = trainable
@@ -89,11 +91,12 @@ class Functional(Layer):
         Children of a graph before are given up; where the new one is refused, nothing changes.
         """
         _check_symbols([inputs, outputs])
-        stand_ins = {
-            symbol: Input(batch_shape=symbol.shape)
-            for symbol in flatten(inputs)
-            if not symbol.node.is_input
-        }
+        with data_format_scope(self.data_format):
+            stand_ins = {
+                symbol: Input(batch_shape=symbol.shape)
+                for symbol in flatten(inputs)
+                if not symbol.node.is_input
+            }
         inputs, outputs = (
             map_structure(lambda symbol: stand_ins.get(symbol, symbol), structure)
             for structure in (inputs, outputs)
@@ -312,12 +315,7 @@ class Functional(Layer):
 
     def _arrange(self, inputs: Any) -> list:
         """The values for the inputs, flat and in order."""
-        if isinstance(inputs, dict) and not isinstance(self._plan.inputs, dict):
-            missing = [name for name in self.input_names if name not in inputs]
-            if missing:
-                raise ValueError(f"{self.name} also takes the inputs {missing}.")
-            inputs = [inputs[name] for name in self.input_names]
-        values, slots = flatten(inputs), flatten(self._plan.inputs)
+        values, slots = flatten(self._structured(inputs)), flatten(self._plan.inputs)
         if len(values) != len(slots):
             raise ValueError(f"{self.name} takes {len(slots)} inputs; got {len(values)}.")
         for slot, value in zip(slots, values, strict=True):
@@ -328,6 +326,15 @@ class Functional(Layer):
                     f"batch; got one of shape {tuple(value.shape)}."
                 )
         return values
+
+    def _structured(self, inputs: Any) -> Any:
+        """What is given by the inputs' names, in the structure of the inputs."""
+        if not isinstance(inputs, dict) or isinstance(self._plan.inputs, dict):
+            return inputs
+        missing = [name for name in self.input_names if name not in inputs]
+        if missing:
+            raise ValueError(f"{self.name} also takes the inputs {missing}.")
+        return [inputs[name] for name in self.input_names]
 
     def feature_maps(self, *names: str, as_list: bool = False) -> FeatureExtractor:
         """The outputs of named layers as a module that runs only what they need.
@@ -401,7 +408,7 @@ class Functional(Layer):
         reset_classifier(self, classes, pooling, activation)
 
     def compute_output_shape(self, *shapes: Any) -> Any:
-        given = flatten_shapes(shapes)
+        given = flatten_shapes([self._structured(shape) for shape in shapes])
         sizes: list[Any] = [None] * len(self._plan.shapes)
         for slot, shape in zip(flatten(self._plan.inputs), given, strict=True):
             sizes[slot] = tuple(shape)
@@ -416,6 +423,7 @@ class Functional(Layer):
             if build and isinstance(module, Layer) and not module.built:
                 module._build_once(flatten_shapes(arguments))
             results = flatten_shapes(self._shape_of_call(step, arguments))
+            spend(len(results))
             for slot, shape in zip(step.outputs, results, strict=True):
                 sizes[slot] = shape
 
@@ -593,6 +601,12 @@ def _check_symbols(structure: Any) -> None:
                 "A Model's inputs and outputs are Symbols, from Input and from layers called on "
                 f"Symbols; got {type(leaf).__name__}."
             )
+
+
+def _data_format_of(inputs: Any) -> str | None:
+    """That of the layers which give the inputs, so that what is cut from a model has its own."""
+    modules = [leaf.node.module for leaf in flatten(inputs) if isinstance(leaf, Symbol)]
+    return next((module.data_format for module in modules if isinstance(module, Layer)), None)
 
 
 def _check_graph(inputs: list[Symbol], nodes: list[Node], names: Iterable[str]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..engine.layer import Layer
-from ..engine.layout import Shape, join_shape, keras_axes, split_shape, tensor_axis
+from ..engine.layout import Shape, from_keras_layout, join_shape, keras_axes, split_shape
 from .padding import positive
 from .resizing import check_resizing, resize_in_ratio, smart_resize
 
@@ -18,8 +19,9 @@ class Rescaling(Layer):
     """`x * scale + offset` (`keras.layers.Rescaling`). Takes and gives any shape.
 
     Args:
-        scale, offset: numbers, or one number for each position of Keras's last axis. In a
-            channels-first model the numbers of `scale`, as in Keras, are for an image's channels.
+        scale, offset: numbers, or arrays or lists of them that fit an input in Keras's layout by
+            NumPy's rules. In a channels-first model the numbers of `scale`, as in Keras, are for an
+            image's channels.
         name, trainable: see `Layer`.
 
     Raises:
@@ -40,15 +42,29 @@ class Rescaling(Layer):
         self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        of_scale = -3 if self.data_format == "channels_first" and x.ndim > 2 else -1
-        return x * self._along(of_scale, self.scale, x) + self._along(-1, self.offset, x)
+        by_channel = self.data_format == "channels_first" and x.ndim > 2
+        return x * self._fitted(self.scale, x, by_channel) + self._fitted(self.offset, x)
 
-    def _along(self, axis: int, value: float | Sequence[float], x: Tensor) -> float | Tensor:
+    def _fitted(self, value: Any, x: Tensor, by_channel: bool = False) -> float | Tensor:
+        """A number, or a tensor that is combined with an input as Keras combines the two."""
         if isinstance(value, int | float):
             return _as_read_by_tensorflow(value).item()
-        shape = [1] * x.ndim
-        shape[tensor_axis(axis, x.ndim, self.data_format)] = -1
-        return _as_read_by_tensorflow(value).to(x.device, _float_type(x)).view(shape)
+        numbers = _as_read_by_tensorflow(value).to(x.device, _float_type(x))
+        shape = (*numbers.shape, *[1] * (3 - numbers.ndim if by_channel and numbers.ndim else 0))
+        numbers = numbers.view((*[1] * (x.ndim - len(shape)), *shape))
+        return from_keras_layout(numbers, self.data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        from ..convert.call_values import encode
+
+        return {**super().get_config(), "scale": encode(self.scale), "offset": encode(self.offset)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Rescaling:
+        from ..convert.call_values import decode
+
+        given = {key: decode(config[key]) for key in ("scale", "offset") if key in config}
+        return super().from_config({**config, **given})
 
 
 class Normalization(Layer):
@@ -95,19 +111,16 @@ class Normalization(Layer):
             raise ValueError(
                 f"Layer {self.name!r} needs to know the sizes of axes {axes}; got {shape}."
             )
-        sizes = [shape[axis] for axis in axes]
-        broadcast = [1] * rank
-        for axis in axes:
-            broadcast[tensor_axis(axis, rank, self.data_format)] = shape[axis]
-        self._broadcast_shape = broadcast
+        self._rank, self._sizes = rank, [shape[axis] for axis in axes]
         if self.input_mean is None:
-            self.register_buffer("mean", torch.zeros(sizes))
-            self.register_buffer("variance", torch.ones(sizes))
+            self.register_buffer("mean", torch.zeros(self._sizes))
+            self.register_buffer("variance", torch.ones(self._sizes))
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         else:
             for name in ("mean", "variance"):
                 given = _as_read_by_tensorflow(getattr(self, f"input_{name}"))
-                self.register_buffer(name, _placed(given.expand(sizes)), persistent=False)
+                given.expand(self._sizes)  # or it raises; but one number stays one
+                self.register_buffer(name, _placed(given), persistent=False)
         self.built = True
 
     def _axes(self, rank: int) -> list[int]:
@@ -116,10 +129,10 @@ class Normalization(Layer):
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         sizes = [shape[axis] for axis in self._axes(len(shape))]
-        if len(shape) != len(self._broadcast_shape) or sizes != list(self.mean.shape):
+        if len(shape) != self._rank or sizes != self._sizes:
             raise ValueError(
-                f"Layer {self.name!r} has statistics of the shape {tuple(self.mean.shape)} along "
-                f"the axes {self.axis} of rank {len(self._broadcast_shape)}; got {shape}."
+                f"Layer {self.name!r} has statistics of the shape {tuple(self._sizes)} along "
+                f"the axes {self.axis} of rank {self._rank}; got {shape}."
             )
         return shape
 
@@ -135,10 +148,17 @@ class Normalization(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = _float_type(x)
-        mean = self.mean.to(dtype).view(self._broadcast_shape)
+        mean = self._fitted(self.mean.to(dtype))
         # Keras keeps the divisor away from zero by its epsilon.
-        deviation = self.variance.to(dtype).sqrt().clamp(min=1e-7).view(self._broadcast_shape)
+        deviation = self._fitted(self.variance.to(dtype).sqrt().clamp(min=1e-7))
         return mean + x * deviation if self.invert else (x - mean) / deviation
+
+    def _fitted(self, statistic: Tensor) -> Tensor:
+        """A view of a statistic that is combined with inputs along its axes."""
+        axes, shape = self._axes(self._rank), [1] * self._rank
+        for axis, size in zip(reversed(axes), reversed(statistic.shape), strict=False):
+            shape[axis] = size
+        return from_keras_layout(statistic.view(shape), self.data_format)
 
 
 def _float_type(x: Tensor) -> torch.dtype:
@@ -261,8 +281,12 @@ class Resizing(Layer):
 
 
 def _as_read_by_tensorflow(value: Any) -> Tensor:
-    """Numbers of a config: TensorFlow takes them as float32, whatever it computes in."""
-    return torch.as_tensor(value, dtype=torch.float32, device="cpu")
+    """Numbers of a config: TensorFlow takes them as float32, whatever it computes in.
+
+    Only arrays it takes as they are.
+    """
+    dtype = None if isinstance(value, np.ndarray) else torch.float32
+    return torch.as_tensor(value, dtype=dtype, device="cpu")
 
 
 def _placed(constant: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Models within models, shared layers, several inputs and outputs."""
 
+import numpy as np
+
 
 def _frozen_backbone(k):
     layers = k.layers
@@ -157,3 +159,39 @@ def named_ends(k):
     joined = layers.Subtract()([layers.Conv2D(4, 3)(z), layers.Conv2D(4, 3)(a)])
     outputs = {"y": layers.GlobalMaxPooling2D()(joined), "b": layers.Flatten()(joined)}
     return k.models.Model({"z": z, "a": a}, outputs)
+
+
+def trained_within(k):
+    """Models within that were trained themselves before they got their places."""
+    layers = k.layers
+    image = layers.Input((9, 7, 3))
+    base = k.models.Model(image, layers.Conv2D(4, 3, name="optimizer")(image), name="base")
+    head = k.models.Sequential(
+        [layers.Input((7, 5, 4)), layers.Flatten(), layers.Dense(3, name="metrics")], name="head"
+    )
+    for model in (base, head) if hasattr(base, "train_on_batch") else ():
+        model.compile("adam", "mse", metrics=["mae"], run_eagerly=True)
+        ends = (np.zeros((2, *x.shape[1:])) for x in (model.inputs[0], model.outputs[0]))
+        model.train_on_batch(*ends)
+    photo = layers.Input((9, 7, 3))
+    return k.models.Model(photo, head(base(photo)))
+
+
+def called_by_names(k):
+    """A model within that takes a dictionary, and that alone."""
+    layers = k.layers
+    a, b = layers.Input((5,), name="a"), layers.Input((5,), name="b")
+    inner = k.models.Model(
+        {"a": a, "b": b}, layers.Multiply()([layers.Dense(4)(a), layers.Dense(4)(b)]), name="inner"
+    )
+    left, right = layers.Input((5,)), layers.Input((5,))
+    return k.models.Model([left, right], inner({"a": right, "b": left}))
+
+
+def within(k, names):
+    """A Sequential with two layers that are alike but for their names, in a model."""
+    layers = k.layers
+    stack = [layers.Input((4,)), *(layers.Dense(4, name=name) for name in names)]
+    vector = layers.Input((4,))
+    inner = k.models.Sequential(stack, name="inner")
+    return k.models.Model(vector, layers.Dense(2, name="head")(inner(vector)))

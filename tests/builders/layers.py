@@ -1,5 +1,7 @@
 """Layers of one kind beside each other."""
 
+import numpy as np
+
 ACTIVATIONS = [
     "celu",
     "elu",
@@ -283,6 +285,9 @@ def normalisations(k):
             layers.Normalization(axis=1)(image),
             layers.Normalization(axis=-1, mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(image),
             layers.Normalization(axis=None, mean=0.3, variance=2.0, invert=True)(image),
+            layers.Normalization(axis=-1, mean=0.3, variance=2.0)(vector),
+            layers.Normalization(axis=(1, 3))(image),
+            layers.Normalization(axis=(1, 2, 3))(image),
             layers.Rescaling(1 / 127.5, offset=-1)(image),
             layers.Rescaling(3.0)(vector),
         ],
@@ -385,3 +390,36 @@ def rescaled(k, shape, scale, offset):
     """A Rescaling with several scales and offsets."""
     image = k.layers.Input(shape)
     return k.models.Model(image, k.layers.Rescaling(scale, offset)(image))
+
+
+def rescaled_by_arrays(k):
+    """Numbers for the channels, and for each pixel, that are not those of float32."""
+    image = k.layers.Input((4, 5, 3))
+    given = np.random.default_rng(0).normal(size=(4, 5, 3))
+    return k.models.Model(
+        image,
+        [
+            k.layers.Rescaling(given[0, 0], given[1, 1])(image),
+            k.layers.Rescaling(given[:1, :1], offset=given[:, :, :1])(image),
+            k.layers.Rescaling(given.astype("float32"), offset=-1)(image),
+        ],
+    )
+
+
+def activated_by_layers(k):
+    """Layers whose activations are layers, and a Rescaling by arrays."""
+    layers = k.layers
+    image = layers.Input((9, 8, 3))
+    x = layers.Rescaling(np.array([0.5, 2.0, 0.25]), offset=np.array([1.0, 0.0, -1.0]))(image)
+    x = layers.Conv2D(4, 3, activation=layers.LeakyReLU(0.1), name="leaky")(x)
+    x = layers.SeparableConv2D(5, 2, activation=layers.ReLU(6.0), name="bounded")(x)
+    x = layers.Conv2DTranspose(4, 2, activation=layers.Softmax(), name="shares")(x)
+    x = layers.Activation(layers.ELU(0.5), name="curved")(x)
+    x = layers.Flatten()(layers.DepthwiseConv2D(3, activation=layers.LeakyReLU(), name="deep")(x))
+    return k.models.Model(image, layers.Dense(3, activation=layers.ReLU(), name="head")(x))
+
+
+def learned_activation(k):
+    """A layer whose activation is a layer with weights."""
+    vector = k.layers.Input((4,))
+    return k.models.Model(vector, k.layers.Dense(3, activation=k.layers.PReLU())(vector))

@@ -62,16 +62,16 @@ def own_block(k):
             super().__init__(**kwargs)
             self.first = k.layers.BatchNormalization()
             self.dense = k.layers.Dense(3)
-            self.second = k.layers.BatchNormalization()
+            self.optimizer = k.layers.BatchNormalization()
 
         def build(self, shape):
             self.gain = self.add_weight(shape=shape[-1:], name="gamma")
             self.first.build(shape)
             self.dense.build(shape)
-            self.second.build(shape)
+            self.optimizer.build(shape)
 
         def call(self, x):
-            return self.second(self.dense(self.first(x * self.gain)))
+            return self.optimizer(self.dense(self.first(x * self.gain)))
 
     image = k.layers.Input((6, 5, 3))
     return k.models.Model(image, k.layers.Dense(2)(Block()(image)))
