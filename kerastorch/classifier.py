@@ -8,16 +8,14 @@ import torch
 from torch import nn
 
 from . import layers
-from .config import image_data_format
+from .config import data_format_scope
 from .engine import Layer, Model, Symbol
 from .engine.foreign import adapted_layer
 from .engine.layout import split_shape
 from .engine.symbol import Node
-from .scores import final_activation
+from .scores import BEHIND, final_activation
 
 POOLING = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
-BEHIND = (layers.Activation, layers.Softmax, layers.Reshape, layers.Flatten, layers.Dropout)
-TORCH_SCORES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
 
 
 def reset_classifier(
@@ -46,28 +44,35 @@ def reset_classifier(
         raise ValueError(f"pooling must be None, 'avg' or 'max'; got {pooling!r}")
     if len(model.outputs) != 1:
         raise ValueError(f"{model.name!r} has {len(model.outputs)} outputs; a classifier has one")
-    (output,) = model.outputs
-    calls = _calls_from_classifier(output)
-    if calls:
-        if pooling is not None and not isinstance(calls[0].module, Model):
-            calls = _calls_from_pooling(calls, model)
-        new = _again(calls, classes, pooling, activation)
-    elif may_give_scores(model):
-        raise ValueError(
-            f"the output of {model.name!r} may be scores already, though no Dense layer or "
-            f"convolution gives them: replace {output.node.name!r} or what is before it by hand"
-        )
-    else:
-        new = _on_features(output, model, classes, pooling, activation)
+    with data_format_scope(model.data_format):
+        new = _output_with_classifier(model, classes, pooling, activation)
     like, own = next(model.parameters(), torch.empty(())), set(model.modules())
     model._take_graph(model.input, new)
     for module in set(model.modules()) - own:
         module.to(device=like.device, dtype=like.dtype).train(model.training)
 
 
+def _output_with_classifier(
+    model: Model, classes: int, pooling: str | None, activation: Any
+) -> Symbol:
+    calls = _calls_from_classifier(model)
+    if calls:
+        arguments = calls[0].arguments
+        if pooling is not None and not isinstance(calls[0].module, Model):
+            arguments = (_pooled_again(calls[0], model, pooling),)
+        return _again(calls, arguments, classes, pooling, activation)
+    (output,) = model.outputs
+    if may_give_scores(model):
+        raise ValueError(
+            f"the output of {model.name!r} may be scores already, though no Dense layer or "
+            f"convolution gives them: replace {output.node.name!r} or what is before it by hand"
+        )
+    return _on_features(output, model, classes, pooling, activation)
+
+
 def classifier_input(model: Model) -> Symbol | None:
     """What a model's classifier takes: its last features. None where no layer of it is one."""
-    calls = _calls_from_classifier(model.outputs[0]) if len(model.outputs) == 1 else []
+    calls = _calls_from_classifier(model)
     return calls[0].inputs[0] if calls and not isinstance(calls[0].module, Model) else None
 
 
@@ -78,19 +83,21 @@ def may_give_scores(model: Model) -> bool:
     end, nor where a module of torch with weights of its own gives a vector.
     """
     call = _calls_to_end(model.outputs[0])[0]
-    if _is_classifier(call) or final_activation(model) is not None:
+    if _is_classifier(call, model.data_format) or final_activation(model) is not None:
         return True
     if isinstance(call.module, Model):
         return may_give_scores(call.module)
     if isinstance(call.module, Layer) or call.outputs[0].ndim != 2:
         return False
-    return isinstance(call.module, TORCH_SCORES) or any(True for _ in call.module.parameters())
+    return isinstance(call.module, nn.LogSoftmax) or any(True for _ in call.module.parameters())
 
 
-def _calls_from_classifier(output: Symbol) -> list[Node]:
+def _calls_from_classifier(model: Model) -> list[Node]:
     """The call of the classifier and those behind it; none where there is none that is known."""
-    calls = _calls_to_end(output)
-    return calls if _is_classifier(calls[0]) else []
+    if len(model.outputs) != 1:
+        return []
+    calls = _calls_to_end(model.outputs[0])
+    return calls if _is_classifier(calls[0], model.data_format) else []
 
 
 def _calls_to_end(output: Symbol) -> list[Node]:
@@ -101,55 +108,63 @@ def _calls_to_end(output: Symbol) -> list[Node]:
     return calls
 
 
-def _is_classifier(node: Node) -> bool:
+def _is_classifier(node: Node, data_format: str) -> bool:
     module = adapted_layer(node.module)
     if isinstance(module, Model):
-        return len(module.outputs) == 1 and bool(_calls_from_classifier(module.outputs[0]))
+        return bool(_calls_from_classifier(module))
     if isinstance(module, nn.Linear):
         return len(node.outputs[0].shape) == 2
-    return isinstance(module, nn.Conv2d) and _is_pooled(node.inputs[0], module)
+    if not isinstance(module, nn.Conv2d):
+        return False
+    own_format = getattr(module, "data_format", data_format)  # torch's have none
+    return split_shape(node.inputs[0].shape, own_format)[0] == (1, 1)
 
 
-def _is_pooled(x: Symbol, layer: nn.Module) -> bool:
-    """Whether a map has a single place."""
-    data_format = layer.data_format if isinstance(layer, Layer) else image_data_format()
-    return split_shape(x.shape, data_format)[0] == (1, 1)
-
-
-def _calls_from_pooling(calls: list[Node], model: Model) -> list[Node]:
+def _pooled_again(classifier: Node, model: Model, pooling: str) -> Symbol:
+    """What the classifier takes, pooled in another way."""
+    calls = [classifier.inputs[0].node]
     while not isinstance(calls[0].module, tuple(POOLING.values())):
-        before = calls[0].inputs[0].node
-        if not isinstance(before.module, (*POOLING.values(), *BEHIND)):
+        if not isinstance(calls[0].module, BEHIND):
             raise ValueError(
                 f"{model.name!r} does not pool right before its classifier: pooling must be None"
             )
-        calls = [before, *calls]
-    return calls
+        calls.insert(0, calls[0].inputs[0].node)
+    first, *others = calls
+    old = first.module
+    x = POOLING[pooling](old.data_format, old.keepdims, name=first.name)(*first.arguments)
+    for call in others:
+        x = _repeat(call, call.module, (x,))
+    return x
 
 
-def _again(calls: list[Node], classes: int, pooling: str | None, activation: Any) -> Symbol:
-    """The calls on the same values with the layers of a new classifier."""
-    arguments = calls[0].arguments
-    has_activation = any(isinstance(c.module, layers.Activation | layers.Softmax) for c in calls)
+def _again(
+    calls: list[Node], arguments: tuple, classes: int, pooling: str | None, activation: Any
+) -> Symbol:
+    """The calls, the first of them on these arguments, with the layers of a new classifier."""
+    activations = [c for c in calls if isinstance(c.module, layers.Activation | layers.Softmax)]
+    activated = (activations or calls)[0]
     for call in calls:
         module, name = adapted_layer(call.module), call.name
+        own = activation if call is activated else None
         match module:
             case Model():
-                module.reset_classifier(classes, pooling, None if has_activation else activation)
+                module.reset_classifier(classes, pooling, own)
             case nn.Linear():
-                own = None if has_activation else activation
                 module = layers.Dense(classes, activation=own, name=name)
             case nn.Conv2d():
-                module = layers.Conv2D(classes, 1, padding="same", name=name)
+                module = layers.Conv2D(classes, 1, padding="same", activation=own, name=name)
             case layers.Reshape():
                 module = layers.Reshape((classes,), name=name)
             case layers.Activation() | layers.Softmax():
-                module = layers.Activation(activation, name=name)
-            case layers.GlobalAveragePooling2D() | layers.GlobalMaxPooling2D():
-                module = POOLING[pooling](keepdims=module.keepdims, name=name)
-        asked = {} if call.training is None else {"training": call.training}
-        arguments = (module(*arguments, **call.options, **asked),)
+                module = layers.Activation(own, name=name)
+        arguments = (_repeat(call, module, arguments),)
     return arguments[0]
+
+
+def _repeat(call: Node, module: nn.Module, arguments: tuple) -> Any:
+    """A call of another module on other arguments."""
+    asked = {} if call.training is None else {"training": call.training}
+    return module(*arguments, **call.options, **asked)
 
 
 def _on_features(

@@ -25,7 +25,7 @@ from .applications.imagenet_utils import CLASSES, wordnet_ids
 from .applications.transforms import Preprocessing
 from .engine import Model
 from .picture_files import PictureBatches, find_pictures, outputs_for, read_batches, shown
-from .scores import number_of_classes, probabilities
+from .scores import number_of_told_classes, probabilities
 
 Truth = dict[Path, int]
 """The class of each picture, by its path."""
@@ -124,11 +124,6 @@ def evaluate(
 def _is_among_best(scores: np.ndarray, known: np.ndarray, best: int) -> np.ndarray:
     own = np.take_along_axis(scores, known[:, None], axis=1)
     return ((scores > own).sum(axis=1) < best) & np.isfinite(scores).all(axis=1)
-
-
-def number_of_told_classes(model: Model) -> int:
-    """How many classes a model tells apart; a single score tells two."""
-    return max(2, number_of_classes(model))
 
 
 # Where the classes of pictures are known from

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ except ImportError as error:
 
 from . import activations
 from .convert.config import model_config, model_from_config, to_json
+from .convert.keras_terms import in_keras_terms
 from .engine import Model
 from .fine_tuning import freeze, parameter_groups, unfreeze
 from .fine_tuning.selection import LayerName, chosen_places
@@ -187,11 +189,20 @@ class Classifier(pl.LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        try:
-            config = to_json(model_config(self.model))
-        except ValueError:  # what stands in a layer's place has none
-            return
-        checkpoint.setdefault(self.CHECKPOINT_HYPER_PARAMS_KEY, {})["model"] = config
+        config = _config_of(self.model)
+        if config is not None:
+            checkpoint.setdefault(self.CHECKPOINT_HYPER_PARAMS_KEY, {})["model"] = config
+
+
+def _config_of(model: Model) -> str | None:
+    """The config of a model that takes the same state; None where there is none."""
+    with suppress(ValueError):  # it has modules of torch in layers' places
+        return to_json(model_config(model))
+    with suppress(ValueError):  # and not all of them are known to Keras
+        view = in_keras_terms(model, whole=False)
+        if view.state_dict().keys() == model.state_dict().keys():
+            return to_json(model_config(view))
+    return None
 
 
 def _task_of(model: Model, classes: int, task: str | None) -> str:

@@ -94,6 +94,53 @@ def test_heads_of_users_and_their_modules():
     assert sequential(torch.rand(2, 5)).shape == (2, 4)
 
 
+def test_what_stands_between_pooling_and_classifier_stays():
+    image = layers.Input((8, 8, 3))
+    maps = layers.Conv2D(4, 3, name="conv")(image)
+    x = layers.Activation("relu", name="relu")(layers.GlobalAveragePooling2D(name="pool")(maps))
+    model = kerastorch.Model(image, layers.Dense(10, name="head")(x))
+    model.reset_classifier(3, pooling="max", activation="softmax")
+    images = torch.rand(2, 3, 8, 8)
+    expected = model.head(model.conv(images).amax((2, 3)).relu())
+    assert torch.equal(model(images), expected)
+    assert expected.sum(1).allclose(torch.ones(2))
+    assert [layer.name for layer in model.layers[1:]] == ["conv", "pool", "relu", "head"]
+
+
+def test_older_mobilenets_get_another_pooling():
+    image = layers.Input((8, 8, 3))
+    maps = layers.Conv2D(4, 3, name="conv")(image)
+    x = layers.Reshape((1, 1, 4))(layers.GlobalAveragePooling2D()(maps))
+    x = layers.Conv2D(10, 1, name="conv_preds")(layers.Dropout(0.5)(x))
+    x = layers.Reshape((10,))(layers.Activation("softmax")(x))
+    model = kerastorch.Model(image, x).eval()
+    model.reset_classifier(5, pooling="max", activation="softmax")
+    images = torch.rand(2, 3, 8, 8)
+    logits = model.conv_preds(model.conv(images).amax((2, 3), keepdim=True)).flatten(1)
+    assert model(images).allclose(logits.softmax(1))
+    assert model.output_shape == (None, 5)
+
+
+def test_convolutions_take_the_activation():
+    image = layers.Input((8, 8, 3))
+    x = layers.Conv2D(10, 1, name="head")(layers.GlobalAveragePooling2D(keepdims=True)(image))
+    model = kerastorch.Model(image, layers.Flatten()(x))
+    model.reset_classifier(3, activation="softmax")
+    assert model(torch.rand(2, 3, 8, 8)).sum(1).allclose(torch.ones(2))
+
+
+@pytest.mark.parametrize("end", [["softmax", "linear"], ["linear", "softmax"]])
+def test_of_several_activations_one_is_the_new_one(end):
+    image = layers.Input((8, 8, 3))
+    x = layers.Dense(10, name="head")(layers.GlobalAveragePooling2D()(image))
+    for activation in end:
+        x = layers.Activation(activation)(x)
+    model = kerastorch.Model(image, x)
+    model.reset_classifier(1, activation="sigmoid")
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(model(images), model.head(images.mean((2, 3))).sigmoid())
+
+
 def test_it_goes_home(oracle, model, tmp_path):
     model.eval().reset_classifier(3, pooling="max", activation="softmax")
     model.save(tmp_path / "model.keras")

@@ -282,6 +282,11 @@ def damaged_files():
         ("download", "say which weights"),
         ("download xception --all", "say which weights"),
         ("download mobilenet --size 100", "nothing is published for mobilenet"),
+        # Without a size it is what pretrained=True takes.
+        ("download mobilenet", "mobilenet, alpha 1.0, 224 x 224: "),
+        ("download resnet_rs50", "resnet_rs50, 160 x 160: "),
+        ("download resnet_rs152 --no-top", "resnet_rs152, 256 x 256, without classifier: "),
+        ("download resnet_rs152 --size 192", "resnet_rs152, 192 x 192: "),
         ("download xcepton", "did you mean xception"),
         ("cache clear nothing", "no model is named 'nothing'"),
         ("predict small.safetensors a.png", "say --preprocess tf|caffe|torch|unit|none"),

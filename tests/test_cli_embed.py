@@ -220,6 +220,22 @@ def test_parts_of_another_run_are_not_mixed_in(folder, begun):
     assert go_on(restart=True).resumed == 0
 
 
+def test_a_run_that_has_done_nothing_keeps_no_other_from_the_file(begun):
+    model, own, output = begun
+    output = output.with_name("another.npz")
+    with pytest.raises(Stopped):
+        embed(model, own, output, batch_size=4, on_progress=stop_after(0))
+    assert output.with_name("another.npz.parts").exists()
+    assert embed(model, own, output, batch_size=2).pictures == 20
+
+
+def test_all_of_a_model_is_moved(begun):
+    model, own, output = begun
+    with pytest.raises(NotImplementedError, match="meta"):  # nothing can be had from there
+        embed(model, own, output.with_name("meta.npz"), device="meta")
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
 def test_damaged_parts_and_what_a_killed_process_has_left_are_made_again(begun):
     model, own, output = begun
     parts = output.with_name("begun.npz.parts")
@@ -437,6 +453,18 @@ def test_a_run_on_ray_gives_the_same_file(folder, uninterrupted, tmp_path):
     assert "passed over 3/broken.jpg: not a picture" in err
     assert json.loads(out)["resumed"] == 20 * BATCH
     assert output.read_bytes() == uninterrupted.read_bytes()
+
+
+def test_a_batch_without_any_picture_that_can_be_read_on_ray(folder, tmp_path):
+    own, output = tmp_path / "own", tmp_path / "on_ray.npz"
+    own.mkdir()
+    Image.new("RGB", (30, 20), "red").save(own / "a.png")
+    (own / "b.png").write_text("hello")
+    arguments = ["embed", own, "--model", "mobilenet.safetensors", *SETTINGS, "--batch", 1]
+    code, _, err = run_on_ray(folder, *arguments, "-o", output, "--ray", "local", "--workers", 1)
+    assert code == 0, err
+    assert "passed over b.png: not a picture" in err
+    assert read_embeddings(output)[0] == ["a.png"]
 
 
 def test_a_cluster_without_a_gpu_is_said_to_have_none(folder, tmp_path):

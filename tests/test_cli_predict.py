@@ -203,12 +203,16 @@ def test_the_figure_of_many_pictures_says_that_it_has_the_first(run, tmp_path):
     assert err == f"kerastorch: {tmp_path / 'many.png'}: the first 24 of 28\n"
 
 
-@pytest.mark.parametrize("end", ["sigmoid", None])
-def test_a_single_score_tells_two_classes_apart(run, tmp_path, end):
+@pytest.mark.parametrize(
+    ("end", "behind"), [("sigmoid", []), (None, []), ("sigmoid", [layers.Activation("linear")])]
+)
+def test_a_single_score_tells_two_classes_apart(run, tmp_path, end, behind):
     torch.manual_seed(0)
     image = layers.Input((8, 8, 3))
-    x = layers.GlobalAveragePooling2D()(image)
-    model = kerastorch.Model(image, layers.Dense(1, activation=end)(x))
+    x = layers.Dense(1, activation=end)(layers.GlobalAveragePooling2D()(image))
+    for layer in behind:
+        x = layer(x)
+    model = kerastorch.Model(image, x)
     model.save_weights(tmp_path / "two.safetensors")
     (tmp_path / "two.txt").write_text("cat\ndog\n")
     code, out, _ = run(

@@ -154,6 +154,26 @@ def test_the_classifier_stays_unless_there_are_other_classes(published):
     assert torch.equal(grey.conv_pw_13.weight, whole.conv_pw_13.weight)
 
 
+@pytest.mark.parametrize("name", ["nasnet_mobile", "resnext50"])
+def test_sizes_that_are_known_without_the_classifier_are_so_for_any_channels(name):
+    with torch.device("meta"):
+        model = kerastorch.create_model(name, include_top=False, in_channels=1)
+    assert model.input_shape == (None, 224, 224, 1)
+
+
+def test_cells_that_are_built_for_a_size_get_pretrained_weights(published, monkeypatch):
+    whole = kerastorch.create_model("nasnet_mobile", include_top=False)
+    path = published.folder / get_record("nasnet_mobile").published_weights(False).path
+    path.parent.mkdir(exist_ok=True)
+    whole.save_weights(path)
+    inject(monkeypatch, published)  # with this file's hash
+    options = {"include_top": False, "pretrained": True, "in_channels": 1}
+    grey = kerastorch.create_model("nasnet_mobile", **options).state_dict()
+    others = [key for key in whole.state_dict() if not key.startswith("stem_")]
+    assert others == [key for key in grey if not key.startswith("stem_")]
+    assert all(torch.equal(grey[key], whole.state_dict()[key]) for key in others)
+
+
 def test_transforms_prepare_images_of_the_models_channels():
     grey = small_model("resnet50", (64, 64, 1), pretrained=True)
     x = torch.randint(0, 256, (1, 64, 64), dtype=torch.uint8)

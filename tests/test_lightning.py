@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import kerastorch
 from examples import digits, distributed
-from kerastorch import layers
+from kerastorch import layers, ops
 from kerastorch.lightning import Classifier, HeadFirst
+from kerastorch.scores import final_activation, logits, probabilities
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -83,13 +84,30 @@ ENDS = {
     "own softmax": [layers.Dense(CLASSES, activation="softmax", name="head")],
     "Activation": [layers.Dense(CLASSES, name="head"), layers.Activation("softmax")],
     "Softmax": [layers.Dense(CLASSES, name="head"), layers.Softmax()],
+    "operation": [layers.Dense(CLASSES, name="head"), ops.Softmax()],
+    "before others": [
+        layers.Dense(CLASSES, activation="softmax", name="head"),
+        *(layers.Dropout(0.5), layers.Identity(), layers.Activation("linear")),
+    ],
+    "of a convolution": [
+        layers.Reshape((1, 1, 6)),
+        layers.Conv2D(CLASSES, 1, activation="softmax", name="head"),
+        layers.Flatten(),
+    ],
+    "as in older MobileNets": [
+        layers.Reshape((1, 1, 6)),
+        layers.Conv2D(CLASSES, 1, name="head"),
+        *(layers.Activation("softmax"), layers.Reshape((CLASSES,))),
+    ],
 }
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_any_end_trains_and_predicts_as_logits_do(end):
-    plain, model = make_model(), make_model(*copy.deepcopy(ENDS[end]))
-    plain.eval(), model.eval()
+    plain, model = make_model().eval(), make_model(*copy.deepcopy(ENDS[end])).eval()
+    with torch.no_grad():
+        for own, other in zip(model.head.parameters(), plain.head.parameters(), strict=True):
+            own.copy_(other.view_as(own))
     data = make_data(8)
     images, targets = data.dataset.tensors
     given = model(images)
@@ -112,9 +130,30 @@ def test_a_sure_mistake_still_has_a_slope():
     torch.testing.assert_close(model.head.bias.grad, torch.tensor([1.0, -1.0, 0.0]))
 
 
+@pytest.mark.parametrize("module", [torch.nn.Softmax(1), torch.nn.Sigmoid()])
+def test_modules_of_torch_end_models_too(module):
+    model = make_model(layers.Dense(CLASSES, name="head"), layers.Softmax(name="scores")).eval()
+    model.scores = module
+    images = torch.rand(2, 3, 8, 8)
+    given = model(images)
+    assert final_activation(model) is kerastorch.activations.get(type(module).__name__.lower())
+    assert torch.equal(probabilities(model, given), given)
+    with logits(model):
+        scores = model(images)
+    assert torch.equal(module(scores), given)
+
+
+def test_a_softmax_at_each_of_several_places_is_not_of_classes():
+    image = layers.Input((2, 2, 3))
+    x = layers.Flatten()(layers.Conv2D(3, 1, activation="softmax")(image))
+    assert final_activation(kerastorch.Model(image, x)) is None
+
+
+@pytest.mark.parametrize("behind", [[], [layers.Activation("linear")]])
 @pytest.mark.parametrize(("units", "task"), [(1, "binary"), (4, "multilabel")])
-def test_sigmoids_are_binary_and_multilabel(units, task):
-    model = make_model(layers.Dense(units, activation="sigmoid", name="head"))
+def test_sigmoids_are_binary_and_multilabel(units, task, behind):
+    head = layers.Dense(units, activation="sigmoid", name="head")
+    model = make_model(head, *copy.deepcopy(behind))
     images = torch.rand(20, 3, 8, 8)
     targets = torch.randint(0, 2, (20, units)[: 2 if units > 1 else 1])
     module = Classifier(model)
@@ -256,6 +295,19 @@ def test_a_checkpoint_needs_no_model(uninterrupted):
     assert all(map(torch.equal, trainer.predict(loaded, data), trainer.predict(whole, data)))
     trainer.fit(loaded, data)  # what was frozen still is
     assert equal(loaded.model.state_dict(), before) == FROZEN
+
+
+def test_a_checkpoint_with_a_head_of_torch_needs_no_model(tmp_path):
+    model = make_model()
+    model.head = torch.nn.Linear(6, 3)
+    trainer = make_trainer(1)
+    trainer.fit(Classifier(model, classes=3), make_data(classes=3))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    loaded = Classifier.load_from_checkpoint(tmp_path / "last.ckpt")
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(loaded.eval()(images), model.eval()(images))
+    assert isinstance(loaded.model.head, layers.Dense)
+    assert type(model.head) is torch.nn.Linear
 
 
 def test_a_checkpoint_of_what_keras_lacks_takes_a_model(tmp_path):

@@ -12,10 +12,12 @@ from PIL import Image
 from torch import nn
 
 import kerastorch
+from kerastorch import layers
 from kerastorch.applications.imagenet_utils import preprocess_input
 from kerastorch.cli import main
 from kerastorch.convert import KerasFileError
 from kerastorch.verification import KerasMissingError, KerasProcess, KerasProcessError, verify
+from kerastorch.verification.pictures import seen_pictures
 from tests.architectures import APPLICATIONS, by_family
 from tests.oracle.client import Oracle
 
@@ -431,6 +433,27 @@ def test_command(files, tmp_path, capsys):
     assert verdict["divergence"]["layer"]["path"] == "base/one"
     assert main(["verify", str(tmp_path / "none.keras"), "--against", kept]) == 2
     assert "There is no such file" in capsys.readouterr().err
+
+
+def test_a_single_score_takes_the_labels_of_two_classes(tmp_path, monkeypatch):
+    image = layers.Input((8, 8, 3))
+    x = layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(image))
+    kerastorch.Model(image, x).save(tmp_path / "two.keras")
+    (tmp_path / "two.txt").write_text("cat\ndog\n")
+    given = {}
+
+    def take(*models, **options):
+        given.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("kerastorch.cli.verify.verify", take)
+    assert main(["verify", str(tmp_path / "two.keras"), "--labels", str(tmp_path / "two.txt")]) == 2
+    assert given["labels"] == ["cat", "dog"]
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    scores = [np.array([[0.75]])]
+    (seen,) = seen_pictures([tmp_path / "a.png"], scores, scores, given["labels"])
+    assert seen.model == (("dog", 0.75),)
 
 
 def test_keras_is_not_imported_here(files):

@@ -73,23 +73,22 @@ def image_shape(include_top, weights, input_shape, family):
     The default is static with the top and leaves height and width open without, but for families
     of open or of fixed size.
     """
-    default_size = (family.default_size, family.default_size)
-    include_top = include_top and not family.open_size
+    own_size = default_size(include_top, family)
     if not input_shape:
-        has_default = include_top or family.fixed_size
-        return image_shape_of(default_size if has_default else (None, None), 3)
+        return image_shape_of(own_size, 3)
     if not is_image_shape(input_shape):
         raise ValueError(f"input_shape must be a tuple of three integers; got {input_shape!r}")
 
+    include_top = include_top and not family.open_size
     input_shape = tuple(input_shape)
     size = image_size(input_shape)
     if weights == "imagenet" and image_channels(input_shape) != 3:
         raise ValueError(f"weights='imagenet' takes 3 channels; got input_shape={input_shape}")
     needs_default = weights == "imagenet" and include_top and not family.weights_of_any_size
-    if needs_default and size != default_size:
+    if needs_default and size != own_size:
         raise ValueError(
             "with weights='imagenet' and include_top=True "
-            f"input_shape must be {image_shape_of(default_size, 3)}; got {input_shape}"
+            f"input_shape must be {image_shape_of(own_size, 3)}; got {input_shape}"
         )
     least = family.min_size
     if any(n is not None and n < least for n in size):
@@ -99,6 +98,15 @@ def image_shape(include_top, weights, input_shape, family):
     if include_top and None in input_shape:
         raise ValueError(f"include_top=True takes a static input_shape; got {input_shape}")
     return input_shape
+
+
+def default_size(include_top, family):
+    """Height and width of images whose `input_shape` is not given; None where they are open.
+
+    `family` may also be the `ModelRecord` of one of its models.
+    """
+    is_known = family.fixed_size or (include_top and not family.open_size)
+    return (family.default_size if is_known else None,) * 2
 
 
 def is_image_shape(shape):

@@ -6,6 +6,7 @@ import torch
 
 from ..engine import Model
 from .construction import (
+    default_size,
     for_published_weights,
     image_channels,
     image_shape_of,
@@ -115,10 +116,7 @@ def _channels(record: ModelRecord, input_shape, in_channels: int | None, include
     if in_channels is not None and in_channels < 1:
         raise ValueError(f"in_channels is how many channels an image has, not {in_channels}")
     if not is_image_shape(input_shape):
-        size = (None, None)
-        if include_top and not record.open_size:
-            size = (record.default_size,) * 2
-        channels = in_channels or 3
+        channels, size = in_channels or 3, default_size(include_top, record)
         return channels, input_shape if channels == 3 else image_shape_of(size, channels)
     channels = image_channels(input_shape)
     if in_channels not in (None, channels):

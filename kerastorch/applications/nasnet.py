@@ -35,7 +35,7 @@ LARGE = Family(
         "Architectures for Scalable Image Recognition. CVPR 2018."
     ),
 )
-MOBILE = replace(LARGE, default_size=224)
+MOBILE = replace(LARGE, default_size=224, fixed_size=True)
 
 
 @loads_weights
@@ -242,10 +242,7 @@ def NASNetMobile(
     input_shape=None, include_top=True, weights="imagenet", input_tensor=None, pooling=None,
     classes=1000, classifier_activation="softmax", name="nasnet_mobile",
 ):  # fmt: skip
-    """NASNetMobile, NASNet-A (4 @ 1056). It takes channels-last shapes only.
-
-    Without the classifier, too, `input_shape` defaults to images of 224 x 224.
-    """
+    """NASNetMobile, NASNet-A (4 @ 1056). It takes channels-last shapes only."""
     if not include_top and input_shape is None:
         input_shape = (MOBILE.default_size, MOBILE.default_size, 3)
     shared = include_top, weights, input_tensor, pooling, classes, MOBILE.default_size

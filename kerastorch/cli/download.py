@@ -32,8 +32,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--size",
         metavar="PIXELS",
         type=positive,
-        default=224,
-        help="the images a MobileNet was trained on (default 224)",
+        help="the images a MobileNet or ResNetRS was trained on (default: as for pretrained=True)",
     )
     command.add_argument(
         "--minimalistic", action="store_true", help="a MobileNetV3 of the minimalistic kind"
@@ -51,18 +50,20 @@ def _chosen(name: str, options: argparse.Namespace) -> list[Checkpoint]:
     found = checkpoints_of(name)
     if options.variants or len(found) == 1:
         return found
+    record = found[0].record
+    size = options.size or record.weights_names["imagenet"] or record.default_size
     chosen = [
         checkpoint
         for checkpoint in found
         if checkpoint.weights.include_top != options.no_top
         and checkpoint.weights.alpha in (None, options.alpha)
-        and checkpoint.weights.size in (None, options.size)
+        and checkpoint.weights.size in (None, size)
         and checkpoint.weights.minimalistic == options.minimalistic
     ]
     if not chosen:
         raise ValueError(
             f"nothing is published for {'minimalistic ' if options.minimalistic else ''}{name} "
-            f"with alpha {options.alpha}, size {options.size}"
+            f"with alpha {options.alpha}, size {size}"
         )
     return chosen
 

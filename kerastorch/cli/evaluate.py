@@ -16,9 +16,9 @@ from ..evaluation import (
     folders_in_order,
     in_folders,
     in_list,
-    number_of_told_classes,
 )
 from ..picture_files import find_pictures
+from ..scores import number_of_told_classes
 from .arguments import add_command, part, positive
 from .computing import WORKERS, add_computing_options, chosen_device, report_unreadable
 from .opening import model_options, open_named_model

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..applications.imagenet_utils import CLASSES, class_names
 from ..engine import Model
-from ..scores import final_activation, number_of_classes
+from ..scores import final_activation, number_of_classes, number_of_told_classes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def best_classes(scores: Tensor, labels: Sequence[str], top: int) -> list[list[B
 
 def labels_for(model: Model, path: str | None) -> list[str]:
     """A label for each class of a model: those in a file, ImageNet's, or numbers."""
-    classes = max(2, number_of_classes(model))  # one score tells two classes apart
+    classes = number_of_told_classes(model)
     if path is not None:
         return read_labels(path, classes)
     return class_names() if classes == CLASSES else [f"class {i}" for i in range(classes)]

@@ -9,7 +9,7 @@ from ..applications.imagenet_utils import CLASSES
 from ..applications.registry import get_record
 from ..engine import Model
 from ..engine.layout import to_keras_layout
-from ..scores import number_of_classes
+from ..scores import number_of_told_classes
 from ..verification import verify
 from .arguments import add_command
 from .opening import open_model, weights_options
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         batch = read_batch(options.images, preprocessing_for(model, options))
         inputs = to_keras_layout(batch, model.data_format).numpy()
     if options.labels:
-        labels = read_labels(options.labels, number_of_classes(model))
+        labels = read_labels(options.labels, number_of_told_classes(model))
     verdict = verify(
         model if options.model else options.file,
         options.against or (options.file if options.model else None),

@@ -41,5 +41,6 @@ def embedder(model: Model, layer: str | None = None) -> Model:
         raise ValueError(f"{layer or model.name!r} gives {shape}, neither a map nor a vector.")
     if len(shape) == 4:
         # Under a name of its own: a model that is cut twice would number it on.
-        features = GlobalAveragePooling2D(name=f"{features.node.name}_average")(features)
+        name = f"{features.node.name}_average"
+        features = GlobalAveragePooling2D(model.data_format, name=name)(features)
     return Model(model.input, features, name=f"{model.name}_embedder")

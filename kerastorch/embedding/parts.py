@@ -96,7 +96,8 @@ def open_parts(folder: Path, run: dict[str, Any], restart: bool = False) -> Iter
     folder.mkdir(exist_ok=True)
     with _locked(folder):
         known = _known_run(folder)
-        if known not in (None, run) and not restart:
+        has_parts = any(folder.glob("*.npz"))
+        if has_parts and known not in (None, run) and not restart:
             changed = [key for key in run if known.get(key) != run[key]]
             raise ValueError(
                 f"{folder}: begun with other {' and '.join(changed)}; finish that run, or begin "

@@ -147,8 +147,9 @@ class _Embedder:
         self._model = ray.get(shared).to(device)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        images = torch.frombuffer(bytearray(row["images"]), dtype=torch.float32)
-        images = images.reshape(tuple(row["shape"]))
+        # By NumPy, since torch takes no buffer that is empty, as where no picture could be read.
+        images = np.frombuffer(bytearray(row["images"]), np.float32).reshape(row["shape"])
+        images = torch.from_numpy(images)
         kept = {key: row[key] for key in ("index", "positions", "faults")}
         return {**kept, "embeddings": outputs_for(self._model, images).numpy()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def embed(
     """
     folder, output = Path(folder), Path(output)
     check_output(output)
-    compute = _compute if ray is None else _computing_with_ray(ray)
+    compute = partial(_compute, model) if ray is None else _computing_with_ray(ray)
     own = embedder(model, layer)
     device = torch.device(device or next((p.device for p in own.parameters()), "cpu"))
     paths = [folder / path for path in find_pictures(folder)]
@@ -113,13 +114,14 @@ def embed(
 
 
 def _compute(
+    whole: Model,
     model: Model,
     batches: PictureBatches,
     missing: Sequence[int],
     workers: int,
     device: torch.device,
 ) -> Iterator[Part]:
-    model.to(device)
+    whole.to(device)  # or its layers behind the cut would stay where they were
     for batch in read_batches(batches, workers, missing):
         embeddings = outputs_for(model, batch.images).numpy()
         yield Part(batch.index, batch.positions, embeddings, batch.faults)

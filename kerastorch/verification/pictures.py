@@ -26,6 +26,8 @@ def seen_pictures(
     if not pictures or not ours:
         return
     is_classifier = len(theirs) == 1 and theirs[0].ndim == 2
+    if is_classifier and labels is not None:
+        labels = labels[-theirs[0].shape[1] :]  # a single score is of the second of two classes
     best = [
         best_labels(outputs[0], labels) if is_classifier else [()] * len(pictures)
         for outputs in (theirs, ours)
