@@ -13,7 +13,7 @@ from kerastorch import initializers, layers
 from kerastorch.config import data_format_scope, image_data_format
 from kerastorch.engine import InputLayer, Layer, Model, Operation, Sequential, Symbol
 from kerastorch.engine.budget import at_most, spend
-from kerastorch.engine.layer import constructor_parameters, keras_class
+from kerastorch.engine.layer import constructor_parameters, is_ours, keras_class
 from kerastorch.engine.structure import flatten, map_structure
 from kerastorch.engine.symbol import contains_symbol
 from kerastorch.ops import OPERATION_CLASSES
@@ -481,7 +481,7 @@ def _unsupported_call(data: dict[str, Any], call: Any) -> Iterator[str]:
 
 def _takes_constants(cls: type[Layer]) -> bool:
     """Whether a class itself says what arguments its calls take: operations and users' layers."""
-    return issubclass(cls, Operation) or not cls.__module__.startswith("kerastorch.")
+    return issubclass(cls, Operation) or not is_ours(cls)
 
 
 def _is_quantized(dtype: Any) -> bool:

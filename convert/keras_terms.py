@@ -13,13 +13,13 @@ from torch.nn.utils.parametrize import is_parametrized
 from kerastorch import layers
 from kerastorch.config import data_format_scope
 from kerastorch.engine import InputLayer, Layer, Model, Sequential
-from kerastorch.engine.layer import flatten_shapes, stored_tensors
+from kerastorch.engine.layer import flatten_shapes, is_ours, stored_tensors
 from kerastorch.engine.layout import Shape, join_shape, moves_channels, tensor_axis
 from kerastorch.engine.structure import map_structure
 
 from .dialects import RENAMED
 from .errors import shorten
-from .rules import is_ours, rules_for
+from .rules import rules_for
 
 
 def in_keras_terms(model: Model, whole: bool) -> Model:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from kerastorch.applications.registry import older_network
 from kerastorch.engine import Layer, Model, Sequential
+from kerastorch.engine.layer import is_ours
 
 from .errors import KerasFileError, mismatch
 from .keras_1 import arrays_in_keras_2
 from .keras_files import KerasFile, StoredArray, StoredLayer
 from .report import LoadReport
-from .rules import Rule, is_ours, rules_for
+from .rules import Rule, rules_for
 
 
 class Assignment(NamedTuple):

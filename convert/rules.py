@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from kerastorch.engine.layer import Layer, keras_class, stored_tensors
+from kerastorch.engine.layer import Layer, is_ours, keras_class, stored_tensors
 from kerastorch.engine.layout import from_keras_layout, to_keras_layout
 
 
@@ -143,11 +143,6 @@ def _rules_of_module(module: nn.Module) -> list[Rule]:
     if isinstance(module, Layer):
         return rules_for(module)
     return [_same(key, key.replace(".", "_")) for key in stored_tensors(module)]
-
-
-def is_ours(cls: type) -> bool:
-    """Whether a class of layers is this package's, not a user's."""
-    return cls.__module__.startswith("kerastorch.")
 
 
 def _registered_rule(item: str | tuple[str, Sequence[int]]) -> Rule:

@@ -302,6 +302,11 @@ def _new_native(cls: type[Layer], native_class: type[Layer]) -> Layer:
     return derived.__new__(derived)
 
 
+def is_ours(cls: type) -> bool:
+    """Whether a class of layers is this package's, not a user's."""
+    return cls.__module__.startswith("kerastorch.")
+
+
 def keras_class(cls: type[Layer]) -> type[Layer]:
     """The class with Keras's constructor behind a layer's class."""
     return getattr(cls, "keras_class", cls)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as nn_module
 
-from .layer import Layer
+from .layer import Layer, is_ours
 
 if TYPE_CHECKING:
     from .plan import Step
@@ -89,7 +89,7 @@ def nobody_watches() -> bool:
 
 def may_look(module: nn.Module) -> bool:
     """Whether somebody may see, in or around this module, what it takes and gives."""
-    is_own = isinstance(module, Layer) and type(module).__module__.startswith("kerastorch.")
+    is_own = isinstance(module, Layer) and is_ours(type(module))
     return not is_own or "forward" in vars(module) or _has_hooks(module)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..engine.dtype import float_type
 from ..engine.layer import Layer
 from ..engine.layout import Shape, from_keras_layout, join_shape, keras_axes, split_shape
 from .padding import positive
@@ -49,7 +50,7 @@ class Rescaling(Layer):
         """A number, or a tensor that is combined with an input as Keras combines the two."""
         if isinstance(value, int | float):
             return _as_read_by_tensorflow(value).item()
-        numbers = _as_read_by_tensorflow(value).to(x.device, _float_type(x))
+        numbers = _as_read_by_tensorflow(value).to(x.device, float_type(x))
         shape = (*numbers.shape, *[1] * (3 - numbers.ndim if by_channel and numbers.ndim else 0))
         numbers = numbers.view((*[1] * (x.ndim - len(shape)), *shape))
         return from_keras_layout(numbers, self.data_format)
@@ -147,7 +148,7 @@ class Normalization(Layer):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        dtype = _float_type(x)
+        dtype = float_type(x)
         mean = self._fitted(self.mean.to(dtype))
         # Keras keeps the divisor away from zero by its epsilon.
         deviation = self._fitted(self.variance.to(dtype).sqrt().clamp(min=1e-7))
@@ -159,11 +160,6 @@ class Normalization(Layer):
         for axis, size in zip(reversed(axes), reversed(statistic.shape), strict=False):
             shape[axis] = size
         return from_keras_layout(statistic.view(shape), self.data_format)
-
-
-def _float_type(x: Tensor) -> torch.dtype:
-    """What an image is computed with in: its own type, or that of torch for bytes and integers."""
-    return x.dtype if x.is_floating_point() else torch.get_default_dtype()
 
 
 def check_image(layer: Layer, shape: Shape) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import activations
+from ..engine.dtype import float_type
 from ..engine.layout import Shape, broadcast_shapes, keras_axis, tensor_axis, with_rank
 from ..engine.naming import snake_case
 from ..engine.operation import Operation, shape_of_operand
@@ -197,7 +198,7 @@ class Cast(Operation):
 
     def compute(self, x: Tensor) -> Tensor:
         if self._type.is_floating_point:
-            return x if x.is_floating_point() else x.to(torch.get_default_dtype())
+            return x.to(float_type(x))
         return x.to(self._type)
 
 

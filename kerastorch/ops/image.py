@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..engine.dtype import float_type
 from ..engine.layout import Shape, join_shape, split_shape
 from ..engine.operation import Operation
 from ..layers.padding import per_axis, positive
@@ -100,8 +101,9 @@ class RGBToGrayscale(_OfImages):
     def compute(self, images: Tensor) -> Tensor:
         if images.shape[1] == 1:
             return images.clone()
-        dtype = images.dtype if images.is_floating_point() else torch.get_default_dtype()
-        weights = torch.tensor([0.2989, 0.5870, 0.1140], dtype=dtype, device=images.device)
+        weights = torch.tensor(
+            [0.2989, 0.5870, 0.1140], dtype=float_type(images), device=images.device
+        )
         return (images * weights[:, None, None]).sum(1, keepdim=True).to(images.dtype)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..engine.dtype import float_type
 from ..engine.layout import Shape, from_keras_layout, keras_axes, to_keras_layout
 from ..engine.operation import Operation
 
@@ -54,9 +55,7 @@ class Mean(_Reduction):
     """Mean (`keras.ops.mean`)."""
 
     def reduce(self, x: Tensor, axes: list[int]) -> Tensor:
-        if not x.is_floating_point():
-            x = x.to(torch.get_default_dtype())
-        return x.mean(axes, keepdim=self.keepdims)
+        return x.to(float_type(x)).mean(axes, keepdim=self.keepdims)
 
 
 class Sum(_Reduction):

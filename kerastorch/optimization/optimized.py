@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from ..engine import Model
 from ..engine.model import unpack_singleton
 from ..engine.structure import flatten, map_structure
 from .backends import Run, output_dtype, prepare
-from .eager import EagerRun
+from .eager import EagerRun, RunPlan
 
 if TYPE_CHECKING:
     from ..features import FeatureExtractor
@@ -99,7 +98,7 @@ class OptimizedModel(Model):
     def _run_plan(self, values: list[Tensor]) -> list[Tensor]:
         return flatten(super().forward(values))
 
-    def _cast_around(self, run: Callable, values: list[Tensor]) -> list[Tensor]:
+    def _cast_around(self, run: RunPlan, values: list[Tensor]) -> list[Tensor]:
         dtype = self.compute_dtype
         given = run([_cast(x, dtype) for x in values])
         return [_cast(y, output_dtype(values)) for y in given]

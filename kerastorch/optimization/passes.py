@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import activations, layers
+from ..engine.layer import is_ours
 from ..engine.layout import tensor_axis
 from ..engine.plan import Step
 from ..layers.convolutional import SamePaddedConv2d
@@ -115,7 +116,7 @@ def is_plain(layer: nn.Module) -> bool:
     been put in the place of a part."""
     return all(
         isinstance(part, SamePaddedConv2d | layers.Dense)
-        and type(part).__module__.startswith("kerastorch.")
+        and is_ours(type(part))
         and not part._modules
         and getattr(part, "padding_mode", "zeros") == "zeros"
         for part in linear_parts(layer)
